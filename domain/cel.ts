@@ -1,0 +1,86 @@
+import { type ASTNode, Environment } from '@marcbachmann/cel-js';
+import { counters, gauges } from './counters.ts';
+import { factNames, situationNames } from './facts.ts';
+
+/**
+ * Expressions of the runbook, in CEL. The one file that knows the library. All numbers are doubles, so the operators that
+ * CEL lacks between a double and a literal int are added.
+ */
+function environment(names: readonly string[]): Environment {
+  const env = new Environment();
+  for (const name of names) env.registerVariable(name, 'dyn');
+  const number = Number;
+  env
+    .registerOperator('double + int: double', (a: number, b: bigint) => a + number(b))
+    .registerOperator('int + double: double', (a: bigint, b: number) => number(a) + b)
+    .registerOperator('double - int: double', (a: number, b: bigint) => a - number(b))
+    .registerOperator('int - double: double', (a: bigint, b: number) => number(a) - b)
+    .registerOperator('double * int: double', (a: number, b: bigint) => a * number(b))
+    .registerOperator('int * double: double', (a: bigint, b: number) => number(a) * b)
+    .registerOperator('double / int: double', (a: number, b: bigint) => a / number(b))
+    .registerOperator('int / double: double', (a: bigint, b: number) => number(a) / b)
+    .registerFunction('min(dyn, dyn): double', (a: unknown, b: unknown) => Math.min(number(a), number(b)))
+    .registerFunction('max(dyn, dyn): double', (a: unknown, b: unknown) => Math.max(number(a), number(b)));
+  return env;
+}
+
+const causeWords = environment(factNames);
+const stepWords = environment(situationNames);
+
+/** A checked expression. `evaluate` throws an Error whose message says what is missing. */
+export interface Expression {
+  text: string;
+  evaluate(facts: Record<string, unknown>): unknown;
+}
+
+export class ExpressionError extends Error {}
+
+/**
+ * Parses and checks an expression before anything runs: syntax, names, and the fields of counter maps.
+ * @param words `cause`: the facts of a place in a window; `step`: the situation before a step
+ * @throws ExpressionError that says what is wrong and where
+ */
+export function expression(text: string, words: 'cause' | 'step' = 'cause'): Expression {
+  const env = words === 'cause' ? causeWords : stepWords;
+  const checked = env.check(text);
+  if (!checked.valid) throw new ExpressionError(checked.error?.message ?? 'not a valid expression');
+  const parsed = env.parse(text);
+  checkFields(parsed.ast);
+  return {
+    text,
+    evaluate: (facts) => {
+      const value: unknown = parsed(facts);
+      return typeof value === 'bigint' ? Number(value) : value;
+    },
+  };
+}
+
+const counterMaps = new Set(['delta', 'senderDelta', 'receiverDelta']);
+
+/** The library knows no fields of a `dyn`: a misspelt counter would only show as `untested` years later. */
+function checkFields(node: unknown): void {
+  if (Array.isArray(node)) return node.forEach(checkFields);
+  if (typeof node !== 'object' || node === null || !('op' in node)) return;
+  const { op, args } = node as ASTNode;
+  if (op === '.') {
+    const [object, field] = args as [ASTNode, string];
+    const name = object.op === 'id' ? String(object.args) : '';
+    const known = counterMaps.has(name) ? counters : name === 'before' || name === 'after' ? gauges : undefined;
+    if (known && !(field in known)) throw new ExpressionError(`${name}.${field}: there is no such counter or setting`);
+  }
+  checkFields(args);
+}
+
+/**
+ * A text with `{expression}` in it, checked like any expression. Numbers are written with thousands separators.
+ * @throws ExpressionError
+ */
+export function template(text: string): (facts: Record<string, unknown>) => string {
+  const parts = text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 ? expression(part) : part));
+  return (facts) => parts.map((part) => (typeof part === 'string' ? part : shown(part.evaluate(facts)))).join('');
+}
+
+export function shown(value: unknown): string {
+  if (typeof value === 'number') return Number(value.toFixed(2)).toLocaleString('en-US');
+  return String(value);
+}

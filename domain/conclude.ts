@@ -1,0 +1,105 @@
+import { type Evidence } from './evidence.ts';
+import { shown } from './cel.ts';
+import { judgeCause } from './judge.ts';
+import { addProbes } from './probe.ts';
+import type { Runbook } from './runbook.ts';
+import { significant, wilson } from './statistics.ts';
+import type { Account, Conclusion, Verdict } from './verdict.ts';
+
+/**
+ * Judges all causes of a runbook at all their places and concludes. The same evidence and runbook always give the same
+ * conclusion: nothing here reads a clock, a file or a node.
+ */
+export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
+  const order = new Map(runbook.methodology.families.map((family, index) => [family, index]));
+  const causes = runbook.causes.toSorted((a, b) => (order.get(a.family) ?? 99) - (order.get(b.family) ?? 99));
+  const verdicts = causes.flatMap((cause) =>
+    evidence.path.places
+      .filter((place) => cause.at.includes(place.role))
+      .map((place) => judgeCause(cause, evidence, place)),
+  );
+  const proved = verdicts.filter(({ kind }) => kind === 'proved');
+  for (const verdict of proved) {
+    const source = causes
+      .find(({ id }) => id === verdict.cause)
+      ?.effectOf.find((id) => proved.some(({ cause }) => cause === id));
+    if (source) verdict.effectOf = source;
+  }
+  const accounts = accountsOf(evidence, proved);
+  const unseen = unseenPlaces(evidence);
+  const roots = proved.filter(({ effectOf }) => effectOf === undefined);
+  const lossy = accounts.filter(({ lost }) => significant(lost));
+  const open = lossy.filter(({ explained }) => explained.length === 0);
+  const rest = { verdicts, accounts, roots, unseen };
+  if (lossy.length === 0) return { kind: 'no-loss', says: noLoss(accounts), ...rest };
+  // An unexplained loss needs a next step, and so does a root that may be the effect of something still suspected.
+  const next = nextStep(
+    runbook,
+    evidence,
+    verdicts,
+    (suspect) => open.length > 0 || producesRoot(runbook, roots, suspect),
+  );
+  const more = { ...rest, ...(next && { next }) };
+  if (roots.length === 0) return { kind: 'inconclusive', says: 'no cause accounts for the loss', ...more };
+  const says = roots.map((root) => `${root.cause} at ${root.place}`).join(' and ');
+  if (open.length > 0)
+    return { kind: 'partly', says: `${says}; not explained: ${open.map(({ step }) => step).join(', ')}`, ...more };
+  return { kind: 'explained', says, ...more };
+}
+
+/** The sum that every report prints: what each step lost, and which counter at which place accounts for it. */
+function accountsOf(evidence: Evidence, proved: Verdict[]): Account[] {
+  const steps = [...new Set(evidence.windows.flatMap(({ step, probe }) => (probe ? [step] : [])))];
+  return steps.map((step) => {
+    const probe = addProbes(
+      evidence.windows.flatMap((window) => (window.step === step && window.probe ? [window.probe] : [])),
+    );
+    const explained = proved.flatMap(({ cause, place, counter, proves }) =>
+      proves.flatMap((one) => (one.step === step ? [{ cause, place, counter, counted: one.counted }] : [])),
+    );
+    const { sent, lost, requestLost, replyLost, oneWay } = probe;
+    return { step, sent, lost, requestLost, replyLost, oneWay, explained };
+  });
+}
+
+function noLoss(accounts: Account[]): string {
+  const sent = accounts.reduce((sum, one) => sum + one.sent, 0);
+  const lost = accounts.reduce((sum, one) => sum + one.lost, 0);
+  if (sent === 0) return 'nothing could be sent';
+  const { high } = wilson(lost, sent);
+  return `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)`;
+}
+
+/** The one next step: what a suspicion asks for and was not taken yet, the strongest suspicion first. */
+function nextStep(
+  runbook: Runbook,
+  evidence: Evidence,
+  verdicts: Verdict[],
+  matters: (suspect: Verdict) => boolean,
+): { step: string; why: string } | undefined {
+  const taken = new Set(evidence.windows.map(({ step }) => step));
+  const suspicions = verdicts
+    .filter((verdict) => verdict.kind === 'suspected' && matters(verdict))
+    .filter(({ next }) => next !== undefined && !taken.has(next))
+    .toSorted((a, b) => Math.abs(a.counted / a.lost - 1) - Math.abs(b.counted / b.lost - 1));
+  for (const suspicion of suspicions) {
+    const cause = runbook.causes.find(({ id }) => id === suspicion.cause);
+    const why =
+      suspicion.next === 'coded' ? 'tells our loss from other traffic in the same counter' : (cause?.next?.why ?? '');
+    if (suspicion.next && runbook.methodology.steps.some(({ id }) => id === suspicion.next))
+      return { step: suspicion.next, why: `${suspicion.cause} at ${suspicion.place}: ${why}` };
+  }
+  return undefined;
+}
+
+/** Whether a suspected cause would turn a proved root into its effect. */
+function producesRoot(runbook: Runbook, roots: Verdict[], suspect: Verdict): boolean {
+  return roots.some((root) => runbook.causes.find(({ id }) => id === root.cause)?.effectOf.includes(suspect.cause));
+}
+
+function unseenPlaces(evidence: Evidence): Record<string, string> {
+  const unseen: Record<string, string> = {};
+  for (const window of evidence.windows)
+    for (const [place, why] of Object.entries({ ...window.before.failed, ...window.after.failed })) unseen[place] = why;
+  return unseen;
+}

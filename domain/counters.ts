@@ -1,0 +1,56 @@
+/**
+ * Every counter and gauge that a cause may name, with its unit and where the kernel shows it. Names are nstat's for the
+ * MIBs (`UdpInErrors` is InErrors on the Udp line of /proc/net/snmp) and those of `conntrack -S` with a prefix.
+ */
+export interface CounterSpec {
+  says: string;
+  source: string;
+}
+
+const mib = (names: string, source: string, says: string): Record<string, CounterSpec> =>
+  Object.fromEntries(names.split(' ').map((name) => [name, { says, source }]));
+
+export const counters: Record<string, CounterSpec> = {
+  ...mib(
+    'UdpInDatagrams UdpNoPorts UdpInErrors UdpOutDatagrams UdpRcvbufErrors UdpSndbufErrors UdpInCsumErrors UdpMemErrors',
+    '/proc/net/snmp',
+    'datagrams',
+  ),
+  ...mib(
+    'IpInReceives IpInHdrErrors IpInAddrErrors IpForwDatagrams IpInDiscards IpInDelivers IpOutRequests IpOutDiscards IpOutNoRoutes IpReasmTimeout IpReasmReqds IpReasmOKs IpReasmFails IpFragOKs IpFragFails IpFragCreates',
+    '/proc/net/snmp',
+    'packets',
+  ),
+  ...mib(
+    'IcmpInDestUnreachs IcmpInTimeExcds IcmpOutDestUnreachs IcmpOutTimeExcds',
+    '/proc/net/snmp (rate-limited: never a count of losses)',
+    'messages',
+  ),
+  ...mib('TcpExtIPReversePathFilter IpExtInNoRoutes', '/proc/net/netstat', 'packets'),
+  ...mib(
+    'Udp6InDatagrams Udp6NoPorts Udp6InErrors Udp6RcvbufErrors Udp6SndbufErrors Udp6InCsumErrors Ip6InHdrErrors Ip6FragFails Ip6ReasmReqds Ip6ReasmOKs Ip6ReasmFails Ip6ReasmTimeout Icmp6InPktTooBigs Icmp6OutPktTooBigs',
+    '/proc/net/snmp6',
+    'packets',
+  ),
+  ...mib(
+    'conntrack_found conntrack_invalid conntrack_insert_failed conntrack_drop conntrack_early_drop conntrack_clash_resolve conntrack_chaintoolong conntrack_search_restart',
+    '/proc/net/stat/nf_conntrack, summed over CPUs; the columns clashres and chainlength by the names of conntrack -S',
+    'packets',
+  ),
+  ...mib('softnet_dropped softnet_squeezed', '/proc/net/softnet_stat, columns 2 and 3, whole machine', 'packets'),
+  ...mib('neigh_table_fulls neigh_unresolved_discards', '/proc/net/stat/arp_cache, host namespace only', 'packets'),
+};
+
+export const gauges: Record<string, CounterSpec> = {
+  ...mib(
+    'nf_conntrack_count nf_conntrack_max nf_conntrack_buckets nf_conntrack_udp_timeout nf_conntrack_udp_timeout_stream nf_conntrack_checksum',
+    '/proc/sys/net/netfilter',
+    'setting',
+  ),
+  ...mib(
+    'ip_forward ipfrag_high_thresh ipfrag_low_thresh ipfrag_time rmem_max rmem_default netdev_max_backlog gc_thresh3 rp_filter_max udp_mem_max ip_no_pmtu_disc',
+    '/proc/sys/net',
+    'setting',
+  ),
+  ...mib('frag_memory frag_inuse udp_mem_pages', '/proc/net/sockstat', 'gauge'),
+};

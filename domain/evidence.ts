@@ -1,0 +1,79 @@
+import type { ProbeResult } from './probe.ts';
+import type { Sample } from './sample.ts';
+import type { Path } from './target.ts';
+
+/** Samples of all places of the path at one time; `failed` says why a place has none. */
+export interface Edge {
+  /** Milliseconds since the epoch on the worker's clock: only for the length of windows. */
+  at: number;
+  samples: Record<string, Sample>;
+  failed: Record<string, string>;
+}
+
+/** What happened between two edges. Without a probe it is the control window: nothing of ours was sent. */
+export interface Window {
+  step: string;
+  before: Edge;
+  after: Edge;
+  probe?: ProbeResult;
+  /** Set for a chip of a coded probe: several windows then belong to one step. */
+  chip?: number;
+}
+
+/** Everything that a run saw; judging it needs nothing else. */
+export interface Evidence {
+  path: Path;
+  windows: Window[];
+}
+
+export interface Delta {
+  counters: Record<string, number>;
+  devices: Record<string, number>;
+  /** Packets per rule id. */
+  rules: Record<string, number>;
+  /** Drops per socket inode. */
+  sockets: Record<string, number>;
+}
+
+/**
+ * What changed between two samples of one place, or why the pair is void: another boot, another network namespace, a
+ * clock that stood still, or a counter that went down. A void pair proves nothing, least of all health.
+ */
+export function deltaOf(before: Sample, after: Sample): Delta | { void: string } {
+  if (before.bootId !== after.bootId) return { void: 'the node was booted between the two samples' };
+  if (before.netns !== after.netns) return { void: 'the samples are of two different network namespaces' };
+  if (after.uptime < before.uptime) return { void: 'the samples are in the wrong order' };
+  const counters: Record<string, number> = {};
+  for (const [name, value] of Object.entries(after.counters)) {
+    const old = before.counters[name];
+    if (old === undefined) continue;
+    if (value < old) return { void: `${name} went down from ${old} to ${value}: it was reset in between` };
+    counters[name] = value - old;
+  }
+  // A device, rule or socket that was made anew starts at zero; only what is in both samples is compared.
+  const grown = (a: Record<string, number>, b: Record<string, number>): Record<string, number> =>
+    Object.fromEntries(
+      Object.entries(b).flatMap(([name, value]) => {
+        const old = a[name];
+        return old !== undefined && value >= old ? [[name, value - old]] : [];
+      }),
+    );
+  const rules = (sample: Sample): Record<string, number> =>
+    Object.fromEntries(sample.rules.flatMap((rule) => (rule.packets === null ? [] : [[rule.id, rule.packets]])));
+  const sockets = (sample: Sample): Record<string, number> =>
+    Object.fromEntries(sample.sockets.map((socket) => [String(socket.inode), socket.drops]));
+  return {
+    counters,
+    devices: grown(before.devices, after.devices),
+    rules: grown(rules(before), rules(after)),
+    sockets: grown(sockets(before), sockets(after)),
+  };
+}
+
+/** The window without probes that shows what moves anyway. */
+export const controlOf = (evidence: Evidence): Window | undefined => evidence.windows.find((window) => !window.probe);
+
+/** The first full sample of a place: devices, routes and features, which light samples leave out. */
+export function fullSample(evidence: Evidence, place: string): Sample | undefined {
+  return evidence.windows[0]?.before.samples[place];
+}

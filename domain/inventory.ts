@@ -1,0 +1,94 @@
+import { z } from 'zod';
+
+/** Names that may appear in commands' output, file names and workflow ids: short, plain, no shell or path characters. */
+const Name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/i, 'letters, digits, dots and dashes only, at most 63 characters');
+const Address = z.union([z.ipv4(), z.ipv6()]);
+const Port = z.int().min(1).max(65535);
+const FilePath = z.string().regex(/^[^\0\n]+$/);
+
+const Ssh = z.strictObject({
+  host: z.string().regex(/^[a-z0-9.:_-]+$/i),
+  port: Port.default(22),
+  user: z.string().regex(/^[a-z_][a-z0-9_.-]*\$?$/i),
+  /** Private key file; without it the ssh agent of SSH_AUTH_SOCK is asked. */
+  identity: FilePath.optional(),
+  /** File whose entry for the host must match the host's key. */
+  knownHosts: FilePath.default('~/.ssh/known_hosts'),
+});
+
+/** How commands reach a node: this machine, a network namespace of this machine, or ssh. */
+const ShellSpec = z.union([
+  z.literal('local'),
+  z.strictObject({ netns: z.string().regex(/^[a-z0-9._-]+$/i) }),
+  z.strictObject({ ssh: Ssh }),
+]);
+
+const Node = z.strictObject({ shell: ShellSpec, address: Address });
+
+const Pod = z.strictObject({
+  node: Name,
+  address: Address,
+  /** The pod's network namespace on that node: a name under /run/netns, or the id of a process inside. */
+  netns: z
+    .string()
+    .regex(/^[a-z0-9._-]+$/i)
+    .optional(),
+  pid: z.int().positive().optional(),
+});
+
+const Service = z.strictObject({
+  address: Address,
+  port: Port,
+  endpoints: z.array(z.strictObject({ address: Address, port: Port })),
+  /** `echo`: the application sends back what it gets, so undrop may probe it. `none`: leave it alone. */
+  probe: z.enum(['echo', 'none']).default('none'),
+});
+
+const Via = z.strictObject({ between: z.tuple([Name, Name]), via: z.array(Name).min(1) });
+
+const Approval = z.strictObject({
+  /** Who may decide: a name and the ssh public key that their decisions are signed with. */
+  approvers: z.array(z.strictObject({ name: Name, key: z.string().regex(/^(ssh|ecdsa)-\S+ \S+/) })).default([]),
+  quorum: z.int().min(1).default(1),
+  /** Minutes until an undecided plan lapses. */
+  expiresMinutes: z
+    .number()
+    .positive()
+    .max(7 * 24 * 60)
+    .default(60),
+});
+
+export const Inventory = z
+  .strictObject({
+    name: Name,
+    nodes: z.record(Name, Node),
+    pods: z.record(Name, Pod).default({}),
+    services: z.record(Name, Service).default({}),
+    /** Nodes that forward between two others and can be read too, such as a router. */
+    paths: z.array(Via).default([]),
+    approval: Approval.prefault({}),
+  })
+  .superRefine((inventory, context) => {
+    const known = (name: string) => name in inventory.nodes;
+    const complain = (path: (string | number)[], message: string) =>
+      context.addIssue({ code: 'custom', path, message });
+    for (const [name, pod] of Object.entries(inventory.pods)) {
+      if (!known(pod.node)) complain(['pods', name, 'node'], `there is no node named ${pod.node}`);
+      if ((pod.netns === undefined) === (pod.pid === undefined))
+        complain(['pods', name], 'give either netns or pid, so that its network namespace can be entered');
+      if (known(name)) complain(['pods', name], 'a node has the same name');
+    }
+    for (const name of Object.keys(inventory.services))
+      if (known(name) || name in inventory.pods) complain(['services', name], 'a node or pod has the same name');
+    inventory.paths.forEach((path, index) => {
+      for (const name of [...path.between, ...path.via])
+        if (!known(name)) complain(['paths', index], `there is no node named ${name}`);
+    });
+  });
+
+export type Inventory = z.infer<typeof Inventory>;
+export type ShellSpec = z.infer<typeof ShellSpec>;
+export type SshSpec = z.infer<typeof Ssh>;
+export type ServiceSpec = z.infer<typeof Service>;

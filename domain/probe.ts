@@ -1,0 +1,168 @@
+import { z } from 'zod';
+
+/** Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application. */
+export const Route = z.enum(['path', 'reverse', 'service', 'endpoint', 'flow']);
+
+/** One probe of the runbook: what is sent in one window. */
+export const Probe = z.strictObject({
+  route: Route,
+  /** Payload sizes in bytes, or a sweep around the sizes that the path's MTUs suggest. */
+  sizes: z.union([z.array(z.int().min(20).max(65000)).min(1), z.literal('sweep')]),
+  /** Datagrams per size. */
+  count: z.int().min(1).max(20_000),
+  /** Datagrams per second; 0: as fast as the sender can. */
+  rate: z.number().min(0).max(20_000),
+  /** `fresh`: a source port for each datagram. `one`: all from one. `sequence`: one port after another, from a given one. */
+  source: z.enum(['fresh', 'one', 'sequence']).default('fresh'),
+  /** Forbids fragments (IPv4's DF bit). */
+  df: z.boolean().default(false),
+  /** `software`: checksums computed by undrop, so that no offload takes part. */
+  checksum: z.enum(['kernel', 'software']).default('kernel'),
+  /** A second pod of the sender's node sends the same at the same moment. */
+  withPeer: z.boolean().default(false),
+  /** Sent in a random on/off code with a sample at each edge: tells this loss from other traffic's. Number of chips. */
+  chips: z.int().min(8).max(200).optional(),
+});
+export type Probe = z.infer<typeof Probe>;
+
+export interface SizeResult {
+  size: number;
+  /** What the application tried to send, without what the kernel refused as too big. */
+  sent: number;
+  /** Refused at once with EMSGSIZE: the sender was told, so this is no loss. */
+  tooBig: number;
+  answered: number;
+  arrived: number;
+  lost: number;
+}
+
+/** What came of one probe. Lost are datagrams without an answer, undrop's own drops subtracted. */
+export interface ProbeResult {
+  sent: number;
+  tooBig: number;
+  /** Refused by the sender's kernel with another error, counted in `lost`: errno name -> datagrams. */
+  refused: Record<string, number>;
+  answered: number;
+  lost: number;
+  /** Known only where undrop's own listener received: requests that never arrived, and answers that never came back. */
+  requestLost: number;
+  replyLost: number;
+  /** True where undrop's own listener received. */
+  oneWay: boolean;
+  damaged: number;
+  ownDrops: number;
+  strange: number;
+  bySize: SizeResult[];
+}
+
+/** The far fewer words that the prober on the node speaks. */
+export interface SendAnswer {
+  sent: Record<string, number>;
+  refused: Record<string, Record<string, number>>;
+  answered: Record<string, number>;
+  strange: number;
+  ownDrops: number;
+}
+export interface ReportAnswer {
+  arrived: Record<string, number>;
+  damaged: number;
+  ownDrops: number;
+}
+
+const total = (numbers: Record<string, number>): number => Object.values(numbers).reduce((a, b) => a + b, 0);
+
+/** Joins what the sending and the receiving side counted. Without a report only the answers are known. */
+export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult {
+  const sizes = new Set<string>([
+    ...Object.keys(send.sent),
+    ...Object.values(send.refused).flatMap((one) => Object.keys(one)),
+  ]);
+  const tooBig = send.refused['EMSGSIZE'] ?? {};
+  const refused = Object.fromEntries(Object.entries(send.refused).filter(([name]) => name !== 'EMSGSIZE'));
+  const bySize = [...sizes].map((size): SizeResult => {
+    const tried = (send.sent[size] ?? 0) + Object.values(refused).reduce((sum, one) => sum + (one[size] ?? 0), 0);
+    const answered = send.answered[size] ?? 0;
+    const arrived = report ? (report.arrived[size] ?? 0) : answered;
+    return { size: Number(size), sent: tried, tooBig: tooBig[size] ?? 0, answered, arrived, lost: tried - answered };
+  });
+  bySize.sort((a, b) => a.size - b.size);
+  const sum = (pick: (one: SizeResult) => number): number => bySize.reduce((all, one) => all + pick(one), 0);
+  const sent = sum((one) => one.sent);
+  const answered = sum((one) => one.answered);
+  const arrived = sum((one) => one.arrived);
+  // What undrop's own sockets had no room for is its own fault, never the node's.
+  const ownAsking = Math.min(send.ownDrops, arrived - answered);
+  const ownListening = Math.min(report?.ownDrops ?? 0, sent - arrived);
+  return {
+    sent,
+    tooBig: sum((one) => one.tooBig),
+    refused: Object.fromEntries(Object.entries(refused).map(([name, one]) => [name, total(one)])),
+    answered,
+    lost: sent - answered - ownAsking - ownListening,
+    requestLost: sent - arrived - ownListening,
+    replyLost: arrived - answered - ownAsking,
+    oneWay: report !== undefined,
+    damaged: report?.damaged ?? 0,
+    ownDrops: send.ownDrops + (report?.ownDrops ?? 0),
+    strange: send.strange,
+    bySize,
+  };
+}
+
+/** Adds up the results of probes sent one after another, or by two senders at once. */
+export function addProbes(results: readonly ProbeResult[]): ProbeResult {
+  const sizes = new Map<number, SizeResult>();
+  const refused: Record<string, number> = {};
+  for (const result of results) {
+    for (const [name, count] of Object.entries(result.refused)) refused[name] = (refused[name] ?? 0) + count;
+    for (const one of result.bySize) {
+      const all = sizes.get(one.size) ?? { size: one.size, sent: 0, tooBig: 0, answered: 0, arrived: 0, lost: 0 };
+      for (const key of ['sent', 'tooBig', 'answered', 'arrived', 'lost'] as const) all[key] += one[key];
+      sizes.set(one.size, all);
+    }
+  }
+  const sum = (pick: (one: ProbeResult) => number): number => results.reduce((all, one) => all + pick(one), 0);
+  return {
+    sent: sum((one) => one.sent),
+    tooBig: sum((one) => one.tooBig),
+    refused,
+    answered: sum((one) => one.answered),
+    lost: sum((one) => one.lost),
+    requestLost: sum((one) => one.requestLost),
+    replyLost: sum((one) => one.replyLost),
+    oneWay: results.every((one) => one.oneWay),
+    damaged: sum((one) => one.damaged),
+    ownDrops: sum((one) => one.ownDrops),
+    strange: sum((one) => one.strange),
+    bySize: [...sizes.values()].toSorted((a, b) => a.size - b.size),
+  };
+}
+
+/**
+ * Payload sizes at which paths break: the exact fit of common MTUs below the sender's, one byte beside its own, and some
+ * that the sender has to fragment. Headers: 28 bytes of IPv4 and UDP, 48 of IPv6.
+ */
+export function sweepSizes(senderMtu: number, ipv6: boolean, df: boolean): number[] {
+  const headers = ipv6 ? 48 : 28;
+  const mtus = [
+    576,
+    1280,
+    1350,
+    1400,
+    1410,
+    1430,
+    1450,
+    1460,
+    1480,
+    1500,
+    4000,
+    8000,
+    8950,
+    9000,
+    senderMtu - 50,
+    senderMtu,
+  ];
+  const fits = [64, 512, 1200, ...mtus.filter((mtu) => mtu <= senderMtu && mtu > 600).map((mtu) => mtu - headers)];
+  const beyond = df ? [] : [senderMtu - headers + 8, 2000, 4000].filter((size) => size > senderMtu - headers);
+  return [...new Set([...fits, ...beyond])].toSorted((a, b) => a - b);
+}

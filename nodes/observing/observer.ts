@@ -1,0 +1,185 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Edge, Evidence } from '../../domain/evidence.ts';
+import { senderMtu } from '../../domain/facts.ts';
+import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
+import type { Step } from '../../domain/runbook.ts';
+import { staleEntries } from '../../domain/stale.ts';
+import type { Path, Place } from '../../domain/target.ts';
+import { Prober, type SendOrder } from '../probing/prober.ts';
+import { takeSample } from '../sampling/sample.ts';
+import type { ShellPool } from '../shells/pool.ts';
+
+/** How long answers may take after the last datagram: more than any round trip worth waiting for. */
+const answerMs = 400;
+/** A prober that nobody asks ends itself after this time, so that a killed worker leaves nothing on a node. */
+const proberLifeMs = 180_000;
+
+/** What a step adds to the evidence. */
+export interface Part {
+  step: string;
+  after: Edge;
+  probe?: ProbeResult;
+  chip?: number;
+}
+
+/** Sees one path: samples its places and sends probes over it. Keeps its probers open from step to step. */
+export class Observer {
+  private readonly shells: ShellPool;
+  private readonly path: Path;
+  private readonly run: string;
+  private readonly probers = new Map<string, Prober>();
+  private group = 0;
+
+  /** @param run 16 hex digits that mark this run's datagrams */
+  constructor(shells: ShellPool, path: Path, run: string) {
+    this.shells = shells;
+    this.path = path;
+    this.run = run;
+  }
+
+  /** Samples all places at the same time. A place that cannot be read is named, and holds up no other. */
+  async edge(mode: 'full' | 'light', signal?: AbortSignal): Promise<Edge> {
+    const edge: Edge = { at: Date.now(), samples: {}, failed: {} };
+    const ends = [this.path.places[0], this.path.places.at(-1)].flatMap((place) =>
+      place ? [place.address, place.nodeAddress] : [],
+    );
+    const reading = {
+      mode,
+      routes: [...new Set(ends)],
+      services: this.path.service ? [this.path.service.address] : [],
+      ...(signal && { signal }),
+    };
+    await Promise.all(
+      this.path.places.map(async (place) => {
+        try {
+          edge.samples[place.name] = await takeSample(this.shells.of(place.node), place, reading);
+        } catch (error) {
+          edge.failed[place.name] = error instanceof Error ? error.message : String(error);
+        }
+      }),
+    );
+    return edge;
+  }
+
+  /** The control window: nothing is sent, so that what moves anyway is known. */
+  async control(windowMs: number, signal?: AbortSignal): Promise<Part> {
+    await sleep(windowMs, undefined, signal ? { signal } : {});
+    return { step: 'control', after: await this.edge('light', signal) };
+  }
+
+  /**
+   * Takes one step: sends its probe and samples afterwards. A coded step gives one part per chip.
+   * @throws Error when a probe cannot be sent at all, naming the place and what is missing there
+   */
+  async take(step: Step, evidence: Evidence, signal?: AbortSignal): Promise<Part[]> {
+    const { probe } = step;
+    if (probe.chips === undefined) {
+      const result = await this.send(probe, evidence, signal);
+      return [{ step: step.id, probe: result, after: await this.edge('light', signal) }];
+    }
+    const parts: Part[] = [];
+    for (const [chip, on] of balancedCode(probe.chips).entries()) {
+      const length = (probe.count * 1000) / Math.max(1, probe.rate) + answerMs;
+      const started = Date.now();
+      const result = on ? await this.send(probe, evidence, signal) : addProbes([]);
+      // Every chip is equally long, so that background traffic moves a counter equally in each.
+      await sleep(Math.max(0, length - (Date.now() - started)), undefined, signal ? { signal } : {});
+      parts.push({ step: step.id, chip, probe: result, after: await this.edge('light', signal) });
+    }
+    return parts;
+  }
+
+  close(): void {
+    for (const prober of this.probers.values()) prober.close();
+    this.probers.clear();
+  }
+
+  private async send(probe: Probe, evidence: Evidence, signal?: AbortSignal): Promise<ProbeResult> {
+    const [first, last] = [this.path.places[0], this.path.places.at(-1)];
+    if (!first || !last) throw new Error('the path has no ends');
+    const [from, to] = probe.route === 'reverse' ? [last, first] : [first, last];
+    const own = probe.route === 'path' || probe.route === 'reverse';
+    const listener = own ? await this.listener(to) : undefined;
+    const order: SendOrder = {
+      group: (this.group += 2),
+      ...this.destination(probe, to, listener?.port ?? 0),
+      sizes: this.sizes(probe, evidence, to),
+      count: probe.count,
+      rate: probe.rate,
+      waitMs: answerMs,
+      source: probe.source,
+      df: probe.df,
+      checksum: probe.checksum,
+      ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
+    };
+    if (probe.withPeer) return this.sendTogether(order, from, listener, signal);
+    const sender = await this.prober(from);
+    const sent = await sender.send(order, signal);
+    return joinProbe(sent, await listener?.report(order.group));
+  }
+
+  /** Two pods of one node send from the same source ports at the same moments, by their common clock. */
+  private async sendTogether(
+    order: SendOrder,
+    from: Place,
+    listener: Prober | undefined,
+    signal?: AbortSignal,
+  ): Promise<ProbeResult> {
+    if (!this.path.peer) throw new Error('there is no second pod on the node of the sender');
+    const [one, two] = await Promise.all([this.prober(from), this.prober(this.path.peer)]);
+    const startAt = (await one.now()) + 0.3;
+    const firstPort = 20_000 + Math.floor(Math.random() * 10_000);
+    const orders = [order, { ...order, group: order.group + 1 }].map((each) => ({ ...each, startAt, firstPort }));
+    const answers = await Promise.all([one, two].map((each, index) => each.send(orders[index] ?? order, signal)));
+    const results = await Promise.all(
+      answers.map(async (answer, index) => joinProbe(answer, await listener?.report(order.group + index))),
+    );
+    return addProbes(results);
+  }
+
+  private destination(probe: Probe, to: Place, port: number): { address: string; port: number } {
+    const { service } = this.path;
+    if (probe.route === 'service' || probe.route === 'flow')
+      return { address: service?.address ?? '', port: service?.port ?? 0 };
+    if (probe.route !== 'endpoint') return { address: to.address, port };
+    const endpoint = service?.endpoints.find(({ address }) => address === to.address);
+    return { address: to.address, port: endpoint?.port ?? 0 };
+  }
+
+  private sizes(probe: Probe, evidence: Evidence, to: Place): readonly number[] {
+    if (probe.sizes !== 'sweep') return probe.sizes;
+    return sweepSizes(senderMtu(evidence), to.address.includes(':'), probe.df);
+  }
+
+  private staleTuple(evidence: Evidence): { address: string; port: number } {
+    const entries = this.path.places.flatMap((place) => staleEntries(evidence, place));
+    const entry = entries.find((one) => one.source === this.path.places[0]?.address);
+    if (!entry) throw new Error('no stale flow starts at the sender of this path');
+    return { address: entry.source, port: entry.sourcePort };
+  }
+
+  private async prober(place: Place): Promise<Prober> {
+    const open = this.probers.get(place.name);
+    if (open) return open;
+    const prober = new Prober(place, this.run);
+    this.probers.set(place.name, prober);
+    await prober.open(this.shells.of(place.node), proberLifeMs);
+    return prober;
+  }
+
+  private async listener(place: Place): Promise<Prober> {
+    const prober = await this.prober(place);
+    if (prober.port === 0) await prober.listen();
+    return prober;
+  }
+}
+
+/** Half of the chips on, in random order: no rhythm of other traffic can match it by chance. */
+function balancedCode(chips: number): boolean[] {
+  const code = Array.from({ length: chips }, (_, index) => index % 2 === 0);
+  for (let index = chips - 1; index > 0; index--) {
+    const other = Math.floor(Math.random() * (index + 1));
+    [code[index], code[other]] = [code[other] ?? true, code[index] ?? true];
+  }
+  return code;
+}

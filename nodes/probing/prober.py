@@ -1,0 +1,273 @@
+"""Sends and answers marked datagrams on one node, told by JSON lines on stdin, answering with JSON lines on stdout.
+
+Only the standard library, Python 3.6 or newer. It ends when stdin closes or after DEADLINE seconds: prober.py DEADLINE
+Each datagram carries: magic, run, group, sequence number, direction; the rest is a pattern that shows damage.
+
+  {"op": "listen", "address": "10.0.0.2"}              -> {"port": 41234}
+  {"op": "send", "group": 1, "address": …, "port": …}  -> what was sent, refused and answered, per size
+  {"op": "report", "group": 1}                         -> what arrived here, per size
+"""
+
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+HEADER = struct.Struct('!4s8sHIB')  # magic, run, group, sequence, direction
+MAGIC = b'uDrP'
+ASK, ANSWER = 0, 1
+PATTERN = bytes(range(256)) * 257
+IP_MTU_DISCOVER, PMTUDISC_DONT, PMTUDISC_DO = 10, 0, 2
+SO_RCVBUFFORCE, SO_MEMINFO = 33, 55
+
+
+def datagram(run, group, sequence, size):
+    head = HEADER.pack(MAGIC, run, group, sequence, ASK)
+    return head + PATTERN[sequence % 256:][:max(0, size - len(head))]
+
+
+def intact(data, sequence):
+    return data[HEADER.size:] == PATTERN[sequence % 256:][:len(data) - HEADER.size]
+
+
+def parsed(data):
+    """(run, group, sequence, direction) of a datagram of ours, else None."""
+    if len(data) < HEADER.size:
+        return None
+    magic, *fields = HEADER.unpack_from(data)
+    return fields if magic == MAGIC else None
+
+
+def open_socket(address, port=0, df=False):
+    sock = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+    set_df(sock, df)
+    sock.setblocking(False)
+    sock.bind(('::' if ':' in address else '0.0.0.0', port))
+    return sock
+
+
+def set_df(sock, df):
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO if df else PMTUDISC_DONT)
+
+
+def own_drops(sock):
+    """Datagrams this socket itself had no room for: undrop's own loss, which must not be blamed on the node."""
+    try:
+        return struct.unpack('9I', sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8]
+    except (OSError, struct.error):
+        return 0
+
+
+class Listener(threading.Thread):
+    """Receives marked datagrams of one run, counts them per group and size, answers each with its own bytes."""
+
+    def __init__(self, run, address):
+        super().__init__(daemon=True)
+        self.run_id, self.sock = run, open_socket(address)
+        self.sock.setblocking(True)
+        self.port = self.sock.getsockname()[1]
+        self.arrived, self.damaged = {}, {}
+
+    def run(self):
+        while True:
+            data, peer = self.sock.recvfrom(65536)
+            mark = parsed(data)
+            if not mark or mark[0] != self.run_id or mark[3] != ASK:
+                continue
+            group, sequence = mark[1], mark[2]
+            if not intact(data, sequence):
+                self.damaged[group] = self.damaged.get(group, 0) + 1
+                continue
+            self.arrived.setdefault(group, {})[sequence] = len(data)
+            try:
+                self.sock.sendto(data[:HEADER.size - 1] + bytes([ANSWER]) + data[HEADER.size:], peer)
+            except OSError:
+                pass  # an answer the kernel refuses is a lost answer, and is counted as one by the asking side
+
+    def report(self, group):
+        sizes = {}
+        for size in list(self.arrived.get(group, {}).values()):
+            sizes[size] = sizes.get(size, 0) + 1
+        return {'arrived': sizes, 'damaged': self.damaged.get(group, 0), 'ownDrops': own_drops(self.sock)}
+
+
+class Software:
+    """Sends UDP with a checksum computed here, through a raw socket: the same datagram without any offload (IPv4)."""
+
+    def __init__(self, address, port, source_port, source=None):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, port))
+            self.source = source or probe.getsockname()[0]
+        self.address, self.port, self.source_port = address, port, source_port
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def send(self, data):
+        ends = socket.inet_aton(self.source) + socket.inet_aton(self.address)
+        length = 8 + len(data)
+        head = struct.pack('!HHHH', self.source_port, self.port, length, 0)
+        text = ends + struct.pack('!BBH', 0, socket.IPPROTO_UDP, length) + head + data + b'\0' * (length % 2)
+        total = sum(struct.unpack('!%dH' % (len(text) // 2), text))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        checksum = ~total & 0xFFFF or 0xFFFF
+        udp = struct.pack('!HHHH', self.source_port, self.port, length, checksum) + data
+        ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0, ends[:4], ends[4:])
+        self.sock.sendto(ip + udp, (self.address, 0))
+
+
+class Tuple:
+    """Watches for answers to datagrams sent with the source port of somebody else's flow, which we cannot bind."""
+
+    def __init__(self, order):
+        self.order = order
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        self.sock.setblocking(False)
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def answered(self, data):
+        start = (data[0] & 15) * 4
+        if len(data) < start + 8 or data[9] != socket.IPPROTO_UDP:
+            return False
+        ports = struct.unpack_from('!HH', data, start)
+        from_there = data[12:16] == socket.inet_aton(self.order['address'])
+        return from_there and ports == (self.order['port'], self.order['tuple']['port'])
+
+
+class Sender:
+    """Sends one group of datagrams and collects its answers."""
+
+    def __init__(self, run, order):
+        self.run, self.order = run, order
+        self.sent, self.refused, self.answers = {}, {}, {}
+        self.strange = 0
+        self.poll = select.poll()
+        self.socks = {}
+        self.sizes = {}
+        self.tuple = None
+
+    def keep(self, sock):
+        self.socks[sock.fileno()] = sock
+        self.poll.register(sock, select.POLLIN)
+        return sock
+
+    def drain(self, timeout_ms):
+        for fd, _ in self.poll.poll(timeout_ms):
+            while True:
+                try:
+                    data, peer = self.socks[fd].recvfrom(65536) if fd in self.socks else self.tuple.sock.recvfrom(65536)
+                except OSError:
+                    break
+                if self.tuple:
+                    if self.tuple.answered(data):
+                        self.answers[len(self.answers)] = self.order['sizes'][0]
+                    continue
+                mark = parsed(data)
+                # A Service's application echoes our bytes as they are; undrop's own listener marks them as an answer.
+                if mark and mark[0] == self.run and mark[1] == self.order['group']:
+                    if peer[0] != self.order['address']:
+                        self.strange += 1
+                    elif intact(data, mark[2]):
+                        self.answers[mark[2]] = len(data)
+
+    def transport(self):
+        """A function that sends one datagram: from a fresh port each, from one port, or with a software checksum."""
+        order = self.order
+        there, df, source = (order['address'], order['port']), order.get('df', False), order.get('source', 'fresh')
+        if order.get('tuple'):
+            self.tuple = Tuple(order)
+            self.poll.register(self.tuple, select.POLLIN)
+            raw = Software(*there, source_port=order['tuple']['port'], source=order['tuple']['address'])
+            return raw.send
+        if order.get('checksum') == 'software':
+            sock = self.keep(open_socket(order['address']))
+            return Software(*there, source_port=sock.getsockname()[1]).send
+        if source == 'fresh':
+            return lambda data: self.keep(open_socket(order['address'], 0, df)).sendto(data, there)
+        if source == 'sequence':
+            ports = iter(range(order['firstPort'], 65536))
+            return lambda data: self.keep(open_socket(order['address'], next(ports), df)).sendto(data, there)
+        sock = self.keep(open_socket(order['address'], 0, df))
+        return lambda data: sock.sendto(data, there)
+
+    def go(self):
+        order = self.order
+        send = self.transport()
+        gap = 1.0 / order['rate'] if order.get('rate') else 0
+        # Two senders that must collide get one starting time on the same node's clock, and then spin to it.
+        start = order.get('startAt') or time.time()
+        spin = bool(order.get('startAt'))
+        sequence = 0
+        for _ in range(order['count']):
+            for size in order['sizes']:
+                wait = start + sequence * gap - time.time()
+                while wait > 0 and gap:
+                    if not spin or wait > 0.005:
+                        time.sleep(min(wait, 0.004 if spin else wait))
+                    wait = start + sequence * gap - time.time()
+                try:
+                    send(datagram(self.run, order['group'], sequence, size))
+                    self.sent[size] = self.sent.get(size, 0) + 1
+                except OSError as error:
+                    name = errno.errorcode.get(error.errno, str(error.errno))
+                    self.refused.setdefault(name, {}).setdefault(size, 0)
+                    self.refused[name][size] += 1
+                sequence += 1
+                if sequence % 16 == 0 and not spin:
+                    self.drain(0)
+        end = time.time() + order['waitMs'] / 1000
+        total = sum(self.sent.values())
+        while time.time() < end and len(self.answers) < total:
+            self.drain(int(max(1, min(50, (end - time.time()) * 1000))))
+        answered = {}
+        for size in self.answers.values():
+            answered[size] = answered.get(size, 0) + 1
+        drops = sum(own_drops(sock) for sock in self.socks.values())
+        for sock in self.socks.values():
+            sock.close()
+        return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': self.strange, 'ownDrops': drops}
+
+
+def main():
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(3))
+    signal.alarm(int(sys.argv[1]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
+    except (OSError, ValueError):
+        pass  # fewer fresh ports at once; the kernel says so per datagram (EMFILE), and it is reported as refused
+    listener = None
+    for line in iter(sys.stdin.readline, ''):
+        order = json.loads(line)
+        run = bytes.fromhex(order['run'])
+        try:
+            if order['op'] == 'listen':
+                listener = Listener(run, order['address'])
+                listener.start()
+                answer = {'port': listener.port}
+            elif order['op'] == 'send':
+                answer = Sender(run, order).go()
+            elif order['op'] == 'clock':
+                answer = {'now': time.time()}
+            else:
+                answer = listener.report(order['group'])
+        except Exception as error:  # the caller gets the reason; the process goes on for the next order
+            answer = {'error': '%s: %s' % (type(error).__name__, error)}
+        sys.stdout.write(json.dumps(answer) + '\n')
+        sys.stdout.flush()
+
+
+main()

@@ -1,0 +1,151 @@
+import { Sample } from '../../domain/sample.ts';
+import { counters as known, gauges as knownGauges } from '../../domain/counters.ts';
+import { type Part, SampleError, splitParts } from './parts.ts';
+import {
+  parseDevices,
+  parseFeatures,
+  parseLinks,
+  parseNeighbours,
+  parseNicStats,
+  parseQdiscs,
+  parseRoutes,
+} from './links.ts';
+import { parseIptables, parseNft } from './rules.ts';
+import { parseEntries, parseSockets } from './tables.ts';
+
+/**
+ * Turns the sampler's output into a typed sample. What could not be read is in `missing`, never a zero.
+ * @throws SampleError when the output is cut short or is not the sampler's
+ */
+export function parseSample(output: string, nonce: string): Sample {
+  const parts = splitParts(output, nonce);
+  const lines = (name: string): string[] => parts.get(name)?.lines ?? [];
+  const identity = words(lines('identity'));
+  const bootId = identity.get('boot');
+  const netns = /\d+/.exec(identity.get('netns') ?? '')?.[0];
+  if (!bootId || !netns) throw new SampleError('the reading does not say which boot and network namespace it is of');
+  const sysctls = parseSysctls(lines('sysctls'));
+  const sockstat = parseSockstat(lines('sockstat'));
+  const iptables = parseIptables(lines('iptables'));
+  const counters = {
+    ...parseSnmp(lines('snmp')),
+    ...parseSnmp(lines('netstat')),
+    ...parseSnmp6(lines('snmp6')),
+    ...parsePerCpu(lines('conntrack'), 'conntrack_', conntrackNames),
+    ...parsePerCpu(lines('arp'), 'neigh_', {}),
+    ...parseSoftnet(lines('softnet')),
+  };
+  return {
+    bootId,
+    netns,
+    uptime: Number(identity.get('uptime')),
+    kernel: identity.get('kernel') ?? '',
+    root: identity.get('uid') === '0',
+    cpus: Number(identity.get('cpus') ?? 1),
+    tools: lines('identity').flatMap((line) => /^(?:tool |(?=python ))(\S+)/.exec(line)?.[1] ?? []),
+    counters: only(counters, known),
+    gauges: only({ ...sysctls, ...sockstat }, knownGauges),
+    devices: {
+      ...parseDevices(lines('dev')),
+      ...parseQdiscs(lines('qdisc')),
+      ...parseNicStats(lines('nicstats')),
+    },
+    rules: [...iptables.rules, ...parseNft(lines('nft'), iptables.tables)],
+    sockets: [...parseSockets(lines('udp')), ...parseSockets(lines('udp6'))],
+    links: parseLinks(lines('links')),
+    features: parseFeatures(lines('features')),
+    neighbours: parseNeighbours(lines('neighbours')),
+    routes: parseRoutes(lines('routes')),
+    entries: parseEntries(lines('entries')),
+    log: lines('log').flatMap((line) => {
+      const match = /^(?:<\d+>)?\[\s*(\d+\.\d+)\] (.*)$/.exec(line);
+      return match ? [{ at: Number(match[1]), text: (match[2] ?? '').slice(0, 200) }] : [];
+    }),
+    missing: Object.fromEntries(
+      [...parts].flatMap(([name, part]: [string, Part]) => (part.missing ? [[name, part.missing]] : [])),
+    ),
+    cut: [...parts].filter(([, part]) => part.cut).map(([name]) => name),
+  };
+}
+
+/** The names that /proc gives two columns, by those of `conntrack -S`. */
+const conntrackNames: Record<string, string> = { clashres: 'clash_resolve', chainlength: 'chaintoolong' };
+
+const words = (lines: string[]): Map<string, string> =>
+  new Map(lines.map((line) => [line.split(' ', 1)[0] ?? '', line.slice(line.indexOf(' ') + 1)]));
+
+function only(values: Record<string, number>, names: object): Record<string, number> {
+  return Object.fromEntries(Object.entries(values).filter(([name, value]) => name in names && Number.isFinite(value)));
+}
+
+/** /proc/net/snmp and netstat: a line of names, then a line of values, both with the same first word. */
+function parseSnmp(lines: string[]): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (let index = 0; index + 1 < lines.length; index += 2) {
+    const [prefix = '', ...names] = (lines[index] ?? '').split(/\s+/);
+    const [again, ...values] = (lines[index + 1] ?? '').split(/\s+/);
+    if (again !== prefix) continue;
+    names.forEach((name, column) => {
+      const value = values[column];
+      if (value !== undefined && /^-?\d+$/.test(value)) result[prefix.slice(0, -1) + name] = Number(value);
+    });
+  }
+  return result;
+}
+
+function parseSnmp6(lines: string[]): Record<string, number> {
+  return Object.fromEntries(
+    lines.flatMap((line) => {
+      const match = /^(\w+)\s+(\d+)$/.exec(line);
+      return match?.[1] ? [[match[1], Number(match[2])]] : [];
+    }),
+  );
+}
+
+/** /proc/net/stat files: a header, then a line of hex columns per CPU. Read by name: columns were renamed over time. */
+function parsePerCpu(lines: string[], prefix: string, renamed: Record<string, string>): Record<string, number> {
+  const [header, ...rows] = lines.map((line) => line.trim().split(/\s+/));
+  const result: Record<string, number> = {};
+  header?.forEach((name, column) => {
+    if (name === 'entries') return; // the table's total, repeated on every line
+    result[prefix + (renamed[name] ?? name)] = rows.reduce(
+      (sum, row) => sum + Number.parseInt(row[column] ?? '', 16),
+      0,
+    );
+  });
+  return result;
+}
+
+function parseSoftnet(lines: string[]): Record<string, number> {
+  if (lines.length === 0) return {};
+  const column = (index: number): number =>
+    lines.reduce((sum, line) => sum + Number.parseInt(line.trim().split(/\s+/)[index] ?? '', 16), 0);
+  return { softnet_dropped: column(1), softnet_squeezed: column(2) };
+}
+
+function parseSockstat(lines: string[]): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const line of lines) {
+    const frag = /^FRAG: inuse (\d+) memory (\d+)/.exec(line);
+    if (frag) Object.assign(result, { frag_inuse: Number(frag[1]), frag_memory: Number(frag[2]) });
+    const udp = /^UDP: .*mem (\d+)/.exec(line);
+    if (udp) result['udp_mem_pages'] = Number(udp[1]);
+  }
+  return result;
+}
+
+/** `path:value` lines; of a setting with several values (udp_mem) the last one, its hard limit. */
+function parseSysctls(lines: string[]): Record<string, number> {
+  const result: Record<string, number> = {};
+  let strictest = 0;
+  for (const line of lines) {
+    const [path = '', value = ''] = line.split(':');
+    const name = path.split('/').at(-1) ?? '';
+    const numbers = value.split(/\s+/).map(Number);
+    if (name === 'rp_filter') strictest = Math.max(strictest, numbers[0] === 1 ? 1 : 0);
+    else if (name === 'udp_mem') result['udp_mem_max'] = numbers[2] ?? Number.NaN;
+    else result[name] = numbers[0] ?? Number.NaN;
+  }
+  if (lines.length > 0) result['rp_filter_max'] = strictest;
+  return result;
+}

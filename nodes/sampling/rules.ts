@@ -1,0 +1,85 @@
+import type { Rule } from '../../domain/sample.ts';
+
+/**
+ * `iptables-save -c`, thinned to rules that lose or rewrite datagrams. A rule's id is its table and text, with a count
+ * for equal ones, so that the same rule is found again in the next sample.
+ */
+export function parseIptables(lines: string[]): { rules: Rule[]; tables: Set<string> } {
+  const rules: Rule[] = [];
+  const tables = new Set<string>();
+  const seen = new Map<string, number>();
+  let table = '';
+  let nft = false;
+  for (const line of lines) {
+    if (line.startsWith('# Gen')) nft = line.includes('nf_tables');
+    else if (line.startsWith('*')) {
+      table = line.slice(1).trim();
+      if (nft) tables.add(`ip ${table}`).add(`ip6 ${table}`);
+    } else {
+      const policy = /^:(\S+) DROP \[(\d+):/.exec(line);
+      const rule = /^\[(\d+):\d+\] -A (.*) -j (DROP|REJECT|MASQUERADE|SNAT)\b(.*)$/.exec(line);
+      if (policy) rules.push(described(`${table}: policy of ${policy[1]} DROP`, 'drop', Number(policy[2]), '', seen));
+      else if (rule) {
+        const text = `${table}: -A ${rule[2]} -j ${rule[3]}${rule[4]}`;
+        rules.push(described(text, verdictOf(rule[3] ?? ''), Number(rule[1]), text, seen));
+      }
+    }
+  }
+  return { rules, tables };
+}
+
+/** `nft list ruleset`, thinned; tables that iptables shows already are left out, so that nothing counts twice. */
+export function parseNft(lines: string[], skipped: Set<string>): Rule[] {
+  const rules: Rule[] = [];
+  const seen = new Map<string, number>();
+  let table = '';
+  let chain = '';
+  for (const line of lines) {
+    const tableHead = /^table (\S+ \S+)/.exec(line);
+    const chainHead = /^\tchain (\S+)/.exec(line);
+    if (tableHead) table = tableHead[1] ?? '';
+    else if (chainHead) chain = chainHead[1] ?? '';
+    else if (!skipped.has(table)) {
+      const policy = /^\t\ttype .*policy drop;/.test(line);
+      const verdict = policy ? 'drop' : /\b(drop|reject|masquerade|snat)\b/.exec(line)?.[1];
+      if (!verdict || (/^\t\ttype /.test(line) && !policy)) continue;
+      const packets = /counter packets (\d+)/.exec(line)?.[1];
+      const body = line.trim().replace(/counter packets \d+ bytes \d+ ?/, '');
+      const text = `nft ${table} ${chain}: ${body}`;
+      rules.push(
+        described(text, verdict as Rule['verdict'], packets === undefined ? null : Number(packets), body, seen),
+      );
+    }
+  }
+  return rules;
+}
+
+const verdictOf = (target: string): Rule['verdict'] => target.toLowerCase() as Rule['verdict'];
+
+function described(
+  text: string,
+  verdict: Rule['verdict'],
+  packets: number | null,
+  match: string,
+  seen: Map<string, number>,
+): Rule {
+  const count = seen.get(text) ?? 0;
+  seen.set(text, count + 1);
+  return {
+    id: count ? `${text} #${count + 1}` : text,
+    text: text.slice(0, 300),
+    verdict,
+    packets,
+    protocol: protocolOf(match),
+    invalid: /ctstate INVALID|ct state (\{ )?invalid/.test(match),
+    fragments: / -f\b|frag-off/.test(match),
+    random: /--random|fully-random|\brandom\b/.test(match),
+  };
+}
+
+function protocolOf(match: string): Rule['protocol'] {
+  const name = /-p (\S+)/.exec(match)?.[1] ?? /(?:meta l4proto|ip protocol|ip6 nexthdr) (\w+)/.exec(match)?.[1];
+  if (/^(icmp|icmpv6|ipv6-icmp|1|58)$/.test(name ?? '') || /\bicmp(v6)? type/.test(match)) return 'icmp';
+  if (/^(tcp|sctp|gre|esp|6)$/.test(name ?? '') || /\btcp (dport|sport|flags)/.test(match)) return 'other';
+  return 'udp';
+}

@@ -1,0 +1,74 @@
+/** A command for a node. Words are passed as they are: no word is ever read by a shell as anything but itself. */
+export interface Command {
+  argv: readonly string[];
+  /** Enters this network namespace of the node first (a name under /run/netns, or a process id). */
+  netns?: string;
+  pid?: number;
+  /** After this time the command and its children are ended and the outcome is `unknown`. */
+  deadlineMs: number;
+  /** Output beyond this ends the command: a node cannot flood the worker's memory. */
+  maxBytes?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * How a command ended. `failed`: it certainly did not run. `unknown`: it may have run, wholly or in part; whoever sent a
+ * change must read the node's real state before anything else.
+ */
+export type Outcome =
+  | { kind: 'exited'; code: number; stdout: string; stderr: string }
+  | { kind: 'failed'; why: string }
+  | { kind: 'unknown'; why: string; stdout: string };
+
+/** A command in progress whose stdin is open. */
+export interface Running {
+  write(text: string): void;
+  end(): void;
+  kill(): void;
+  readonly done: Promise<Outcome>;
+}
+
+export interface Shell {
+  start(command: Command, onStdout?: (text: string) => void): Promise<Running>;
+  close(): void;
+}
+
+export const defaultMaxBytes = 1 << 20;
+
+/** Runs one command to its end. Never throws for what happens on the node: that is in the outcome. */
+export async function run(shell: Shell, command: Command, stdin = ''): Promise<Outcome> {
+  const running = await shell.start(command);
+  if (stdin) running.write(stdin);
+  running.end();
+  return running.done;
+}
+
+/** The whole argv, entering the namespace if there is one. nsenter leaves mounts alone, so paths mean what they meant. */
+export function entered(command: Command): string[] {
+  if (command.netns !== undefined) return ['nsenter', `--net=/run/netns/${command.netns}`, ...command.argv];
+  if (command.pid !== undefined) return ['nsenter', `--target=${command.pid}`, '--net', ...command.argv];
+  return [...command.argv];
+}
+
+/** A POSIX shell word that stands for exactly this text. */
+export const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
+
+/** Collects output up to a bound; `full` is called once, when it is exceeded. */
+export class Output {
+  stdout = '';
+  stderr = '';
+  private left: number;
+  private readonly full: () => void;
+  constructor(maxBytes: number, full: () => void) {
+    this.left = maxBytes;
+    this.full = full;
+  }
+  add(stream: 'stdout' | 'stderr', chunk: Buffer): string {
+    const kept = chunk.subarray(0, Math.max(0, this.left)).toString('utf8');
+    const overflow = this.left >= 0 && chunk.length > this.left;
+    this.left -= chunk.length;
+    this[stream] += kept;
+    if (overflow) this.full();
+    return kept;
+  }
+}
