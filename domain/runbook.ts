@@ -75,8 +75,6 @@ export const Methodology = z.strictObject({
 });
 export type Methodology = z.infer<typeof Methodology>;
 
-const Value = z.union([z.number(), z.string()]);
-
 /** An operation as a remedy names it: values may be expressions over the facts that proved the cause. */
 export const OperationTemplate = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('sysctl.set'), key: z.string(), value: Expression }),
@@ -87,6 +85,7 @@ export const OperationTemplate = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('conntrack.delete'), flows: z.literal('stale') }),
 ]);
+export type OperationTemplate = z.infer<typeof OperationTemplate>;
 
 export const Remedy = z.strictObject({
   id: Slug,
@@ -100,7 +99,6 @@ export const Remedy = z.strictObject({
   lasts: z.string().min(1),
 });
 export type Remedy = z.infer<typeof Remedy>;
-export type RemedyValue = z.infer<typeof Value>;
 
 /** A whole runbook, pinned by the digest of its files. */
 export interface Runbook {

@@ -1,0 +1,150 @@
+import { outcome, refusal } from '../domain/approval.ts';
+import { expression } from '../domain/cel.ts';
+import { digestOf } from '../domain/digest.ts';
+import type { Evidence } from '../domain/evidence.ts';
+import { factsAt } from '../domain/facts.ts';
+import { forbidden } from '../domain/operation.ts';
+import type { PlannedChange } from '../domain/plan.ts';
+import { addProbes } from '../domain/probe.ts';
+import type { Step } from '../domain/runbook.ts';
+import type { ChangeInput, Measured } from '../domain/runs.ts';
+import { significant } from '../domain/statistics.ts';
+import { evidenceOf } from '../domain/steps.ts';
+import type { Place } from '../domain/target.ts';
+import * as guard from '../nodes/operations/guard.ts';
+import { type Deps, beating, hopeless, loadEvidence } from './deps.ts';
+import { signedBy } from './signature.ts';
+
+/** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
+const enoughLosses = 10;
+const mostRepeats = 5;
+
+export interface Measurement {
+  steps: Measured[];
+  /** How often each step was taken, so that the second measurement does the same. */
+  repeats: Record<string, number>;
+}
+
+export function changeActivities(deps: Deps) {
+  const { inventory, runbook, shells, store, observers } = deps;
+
+  const planned = ({ signed, index }: ChangeInput): PlannedChange => {
+    const change = signed.plan.changes[index];
+    if (!change) throw hopeless(`the plan has no change ${index}`, 'Refused');
+    return change;
+  };
+  const placeOf = (input: ChangeInput): Place => {
+    const { place: name } = planned(input);
+    const place = input.path.places.find((one) => one.name === name);
+    if (!place) throw hopeless(`${name} is not on the path`, 'Refused');
+    return place;
+  };
+  /** Runs one call of the node's guard: a refusal is final, an unknown outcome is asked again (the node knows what it did). */
+  const guarded = async <T>(input: ChangeInput, call: (site: guard.Site) => Promise<T>): Promise<T> =>
+    beating(async () => {
+      const place = placeOf(input);
+      try {
+        return await call({ shell: shells.of(place.node), place });
+      } catch (error) {
+        if (error instanceof guard.Refused) throw hopeless(error.message, 'Refused');
+        throw error;
+      }
+    });
+
+  return {
+    /**
+     * Sends the plan's lossy steps again, and a small one that must not get worse. Given `repeats`, each step is taken
+     * that often; else until enough was lost to tell a cure from luck.
+     */
+    async measure(id: string, input: ChangeInput, repeats?: Record<string, number>): Promise<Measurement> {
+      return beating(async (signal) => {
+        const known = await loadEvidence(store, input.path, input.evidence);
+        const observer = observers.of(id, input.path);
+        const wanted = new Set(['small', ...input.signed.plan.verify.map(({ step }) => step)]);
+        const first = await observer.edge('full', signal);
+        const parts = [];
+        const taken: Record<string, number> = {};
+        for (const step of runbook.methodology.steps.filter((one) => wanted.has(one.id))) {
+          const most = repeats?.[step.id] ?? (significant(lossOf(input, step)) ? mostRepeats : 1);
+          let times = 0;
+          for (let lost = 0; times < most && (repeats !== undefined || lost < enoughLosses); times++) {
+            const added = await observer.take(step, known, signal);
+            parts.push(...added);
+            lost += addProbes(added.flatMap(({ probe }) => probe ?? [])).lost;
+          }
+          taken[step.id] = times;
+        }
+        const evidence = evidenceOf({ path: input.path, first, parts });
+        const steps = Object.keys(taken).map((step) => measured(evidence, step, planned(input)));
+        return { steps, repeats: taken };
+      });
+    },
+
+    /**
+     * Checks the approval once more, by itself: whoever can start workflows still cannot touch a node without valid
+     * signatures over exactly this plan. Then stores the before-values on the node and starts its timer.
+     * @returns when the node reverts by itself
+     */
+    async arm(change: guard.Change, input: ChangeInput): Promise<string> {
+      const { plan, digest } = input.signed;
+      if (digestOf(plan) !== digest) throw hopeless('the plan is not the one that its digest names', 'Refused');
+      if (plan.runbook !== runbook.digest) throw hopeless('the runbook was changed since the plan was made', 'Refused');
+      const { approvers, quorum } = inventory.approval;
+      const policy = { digest, requester: plan.requester, approvers, quorum, expiresAt: plan.expiresAt };
+      const counted: Parameters<typeof outcome>[1][number][] = [];
+      for (const decision of input.approvals) {
+        const key = approvers.find(({ name }) => name === decision.principal)?.key;
+        const why = refusal(policy, counted, decision, Date.now());
+        if (why !== undefined) throw hopeless(why, 'Refused');
+        if (key === undefined || !signedBy(input.remediation, decision, key))
+          throw hopeless(`the decision is not signed by ${decision.principal}'s key`, 'Refused');
+        counted.push({ ...decision, at: Date.now() });
+      }
+      if (outcome(policy, counted) !== 'approved') throw hopeless('the plan is not approved', 'Refused');
+      const { operations } = planned(input);
+      for (const operation of operations) {
+        const why = forbidden(operation);
+        if (why !== undefined) throw hopeless(why, 'Refused');
+      }
+      return guarded(input, (site) => guard.arm(site, change, plan.revertAfterSeconds, operations));
+    },
+
+    async apply(change: guard.Change, input: ChangeInput, index: number): Promise<string> {
+      return guarded(input, async (site) => (await guard.apply(site, change, index)).value);
+    },
+
+    async confirm(change: guard.Change, input: ChangeInput): Promise<void> {
+      return guarded(input, (site) => guard.confirm(site, change));
+    },
+
+    /** @param confirmed also undo a change that was confirmed */
+    async revert(change: guard.Change, input: ChangeInput, confirmed = false): Promise<guard.Reverted> {
+      return guarded(input, (site) => guard.revert(site, change, confirmed));
+    },
+
+    /** Ends the probers of a change. */
+    async release(id: string): Promise<void> {
+      observers.close(id);
+    },
+  };
+
+  function measured(evidence: Evidence, step: string, { cause: id, place: name }: PlannedChange): Measured {
+    const windows = evidence.windows.filter((window) => window.step === step);
+    const { sent, lost } = addProbes(windows.flatMap(({ probe }) => probe ?? []));
+    const cause = runbook.causes.find((one) => one.id === id);
+    const place = evidence.path.places.find((one) => one.name === name);
+    if (!cause || !place) return { step, sent, lost };
+    try {
+      const counts = windows.map((window) =>
+        Number(expression(cause.counts).evaluate(factsAt(evidence, window, place))),
+      );
+      return { step, sent, lost, counted: counts.reduce((sum, one) => sum + one, 0) };
+    } catch {
+      // The counter cannot be read here: the loss itself decides, and the result says nothing of the counter.
+      return { step, sent, lost };
+    }
+  }
+}
+
+const lossOf = ({ signed }: ChangeInput, { id }: Step): number =>
+  signed.plan.verify.find(({ step }) => step === id)?.lost ?? 0;

@@ -1,0 +1,84 @@
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { digestOf } from '../domain/digest.ts';
+import type { Evidence } from '../domain/evidence.ts';
+import type { Inventory } from '../domain/inventory.ts';
+import type { Runbook } from '../domain/runbook.ts';
+import type { EvidenceRef } from '../domain/runs.ts';
+import { type EvidenceParts, evidenceOf } from '../domain/steps.ts';
+import type { Path } from '../domain/target.ts';
+import { Observer } from '../nodes/observing/observer.ts';
+import type { ShellPool } from '../nodes/shells/pool.ts';
+import type { EvidenceStore } from './store.ts';
+
+/** What activities work with; made once by the worker. */
+export interface Deps {
+  inventory: Inventory;
+  runbook: Runbook;
+  shells: ShellPool;
+  store: EvidenceStore;
+  /** Folder for reports, one folder a run. */
+  runs: string;
+  observers: Observers;
+}
+
+/** Observers of runs in progress: their probers stay open from step to step, and close when nobody asks for a while. */
+export class Observers {
+  private readonly open = new Map<string, { observer: Observer; timer: NodeJS.Timeout }>();
+  private readonly shells: ShellPool;
+
+  constructor(shells: ShellPool) {
+    this.shells = shells;
+  }
+
+  of(run: string, path: Path): Observer {
+    const known = this.open.get(run);
+    const observer = known?.observer ?? new Observer(this.shells, path, markOf(run));
+    clearTimeout(known?.timer);
+    const timer = setTimeout(() => this.close(run), 30_000);
+    timer.unref();
+    this.open.set(run, { observer, timer });
+    return observer;
+  }
+
+  close(run: string): void {
+    const known = this.open.get(run);
+    clearTimeout(known?.timer);
+    known?.observer.close();
+    this.open.delete(run);
+  }
+
+  closeAll(): void {
+    for (const run of this.open.keys()) this.close(run);
+  }
+}
+
+/** Sixteen hex digits that mark one run's datagrams in this worker's life. */
+function markOf(run: string): string {
+  return digestOf([run, process.pid, Date.now()]).slice(0, 16);
+}
+
+/**
+ * Runs an activity's work with a heartbeat, so that a dead worker is noticed within seconds and a cancellation reaches
+ * the node. Errors of the node stay retryable; only wrong input is not.
+ */
+export async function beating<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const context = Context.current();
+  const beat = setInterval(() => context.heartbeat(), 300);
+  try {
+    return await work(context.cancellationSignal);
+  } catch (error) {
+    context.cancellationSignal.throwIfAborted();
+    throw error;
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+/** For input that no retry can mend: the message goes to the user as it is. */
+export const hopeless = (message: string, type: string): ApplicationFailure =>
+  ApplicationFailure.nonRetryable(message, type);
+
+export async function loadEvidence(store: EvidenceStore, path: Path, ref: EvidenceRef): Promise<Evidence> {
+  const [first, ...parts] = await Promise.all([ref.first, ...ref.parts].map((digest) => store.get(digest)));
+  return evidenceOf({ path, first, parts } as EvidenceParts);
+}

@@ -1,0 +1,11 @@
+import { changeActivities } from './change.ts';
+import type { Deps } from './deps.ts';
+import { diagnoseActivities } from './diagnose.ts';
+import { remediateActivities } from './remediate.ts';
+
+/** All activities over one set of dependencies: thin steps that call nodes/ and return small typed results. */
+export function createActivities(deps: Deps) {
+  return { ...diagnoseActivities(deps), ...remediateActivities(deps), ...changeActivities(deps) };
+}
+
+export type Activities = ReturnType<typeof createActivities>;

@@ -1,0 +1,48 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ApprovalPolicy, Decision } from '../domain/approval.ts';
+import type { SignedPlan } from '../domain/plan.ts';
+import { remediationMarkdown } from '../domain/report.ts';
+import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
+import { type Deps, beating, hopeless } from './deps.ts';
+import { makePlan } from './plan.ts';
+import { signedBy } from './signature.ts';
+
+export interface Planned {
+  signed?: SignedPlan;
+  policy?: ApprovalPolicy;
+  /** Why there is no plan. */
+  says?: string;
+}
+
+export function remediateActivities(deps: Deps) {
+  const { inventory, runs } = deps;
+  return {
+    /** The plan with live before-values, and the rules by which people decide on it. */
+    async plan(input: RemediateInput): Promise<Planned> {
+      const made = await beating(async () => makePlan(deps, input));
+      if (typeof made === 'string') return { says: made };
+      const { approvers, quorum } = inventory.approval;
+      const { digest, plan } = made;
+      const policy = { digest, requester: plan.requester, approvers, quorum, expiresAt: plan.expiresAt };
+      return { signed: made, policy };
+    },
+
+    /** Checks a decision's signature against the key that the worker's own inventory has for its principal. */
+    async authenticate(workflowId: string, decision: Decision): Promise<void> {
+      const approver = inventory.approval.approvers.find(({ name }) => name === decision.principal);
+      if (!approver || !signedBy(workflowId, decision, approver.key))
+        throw hopeless(`the decision is not signed by ${decision.principal}'s key`, 'Forged');
+    },
+
+    /** Writes remediation.md and remediation.json beside the run's report; returns the first's path. */
+    async writeRemediation(workflowId: string, run: string, result: Omit<RemediateResult, 'report'>): Promise<string> {
+      const folder = join(runs, run);
+      await mkdir(folder, { recursive: true });
+      const path = join(folder, 'remediation.md');
+      await writeFile(path, remediationMarkdown(workflowId, result));
+      await writeFile(join(folder, 'remediation.json'), JSON.stringify(result, null, 2));
+      return path;
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import ssh2, { type ParsedKey } from 'ssh2';
+import { type Decision, signedText } from '../domain/approval.ts';
+
+/** The ssh key cannot be used; the message says why and what to do. */
+export class KeyError extends Error {}
+
+/** @param text an OpenSSH private key without passphrase, or a public key line */
+export function sshKey(text: string | Buffer): ParsedKey {
+  const key = ssh2.utils.parseKey(text);
+  if (key instanceof Error) {
+    const locked = /passphrase|encrypted/i.test(key.message);
+    throw new KeyError(locked ? 'the key has a passphrase: load it into an ssh agent (ssh-add)' : key.message);
+  }
+  const [first] = Array.isArray(key) ? key : [key];
+  if (!first) throw new KeyError('there is no key in it');
+  return first;
+}
+
+/** RSA keys sign with SHA-2 here; the others have one way only. */
+const algorithm = (key: ParsedKey): string | undefined => (key.type === 'ssh-rsa' ? 'rsa-sha2-512' : undefined);
+
+/** Signs a decision with a private key; the signature is base64. */
+export function sign(workflowId: string, decision: Omit<Decision, 'signature'>, key: ParsedKey): Decision {
+  const signature: unknown = key.sign(signedText(workflowId, decision), algorithm(key));
+  if (!Buffer.isBuffer(signature)) throw new KeyError(`the key cannot sign: ${String(signature)}`);
+  return { ...decision, signature: signature.toString('base64') };
+}
+
+/** Whether the decision was signed with this public key, for exactly this workflow, plan, answer and reason. */
+export function signedBy(workflowId: string, decision: Decision, publicKey: string): boolean {
+  const key = sshKey(publicKey);
+  const signature = Buffer.from(decision.signature, 'base64');
+  return key.verify(signedText(workflowId, decision), signature, algorithm(key)) === true;
+}

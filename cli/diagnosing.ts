@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { DiagnoseInput, DiagnoseProgress, DiagnoseResult } from '../domain/runs.ts';
+import { UserError, clearProgress, exit, progress } from './output.ts';
+import { printStep } from './render/conclusion.ts';
+import type { Session } from './session.ts';
+
+const pollMs = 150;
+
+/** `20261124-0912-ab3f`: sorts by time, and nobody else's. */
+export const newRun = (): string =>
+  `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${randomBytes(3).toString('hex')}`;
+
+/** Starts a diagnosis; it goes on whatever becomes of this command. */
+export async function startDiagnosis(
+  { engine, taskQueue }: Session,
+  run: string,
+  input: Omit<DiagnoseInput, 'visible'>,
+): Promise<WorkflowHandle> {
+  return engine.client.workflow.start('diagnose', {
+    workflowId: `diagnose/${run}`,
+    taskQueue,
+    args: [{ ...input, visible: engine.visible }],
+    staticSummary: `why does ${input.target} lose datagrams?`,
+  });
+}
+
+/** Shows a diagnosis as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
+export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): Promise<DiagnoseResult> {
+  let shown = 0;
+  const show = ({ steps, current, phase }: DiagnoseProgress): void => {
+    if (quiet) return;
+    if (steps.length > shown) clearProgress();
+    for (; shown < steps.length; shown++) {
+      const step = steps[shown];
+      if (step) printStep(step);
+    }
+    if (phase !== 'done') progress(`  ${current ?? phase} …`);
+  };
+  const result = handle.result() as Promise<DiagnoseResult>;
+  let ended = false;
+  const end = result.catch(() => {}).finally(() => (ended = true));
+  while (!ended) {
+    await Promise.race([end, sleep(pollMs)]);
+    if (!ended) await handle.query<DiagnoseProgress>('progress').then(show, () => {});
+  }
+  try {
+    const done = await result;
+    show({ phase: 'done', steps: done.steps });
+    return done;
+  } catch (error) {
+    throw failureOf(error);
+  } finally {
+    clearProgress();
+  }
+}
+
+/** The innermost message of a workflow's failure: what happened on the node, not how it travelled. */
+export function failureOf(error: unknown): UserError {
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  const name = inner instanceof Error ? inner.name : '';
+  if (name === 'CancelledFailure') return new UserError('the run was cancelled', exit.interrupted);
+  return new UserError(inner instanceof Error ? inner.message : String(inner), exit.failed);
+}

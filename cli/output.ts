@@ -1,0 +1,69 @@
+import colors from 'picocolors';
+
+/** Exit codes, stable for scripts. */
+export const exit = {
+  ok: 0,
+  /** Loss was found, explained or not. */
+  loss: 1,
+  /** Wrong words on the command line, or a file that is wrong. */
+  usage: 2,
+  /** Something that undrop needs failed: a node, the server, a tool. */
+  failed: 3,
+  /** A change did not help or was refused; nothing of it is left. */
+  unchanged: 4,
+  interrupted: 130,
+} as const;
+
+/** An error whose message is all that the user needs. */
+export class UserError extends Error {
+  readonly code: number;
+  constructor(message: string, code: number = exit.usage) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const terminal = process.stdout.isTTY === true && process.env['TERM'] !== 'dumb';
+
+/** Colours only on a terminal and only where NO_COLOR is not set. */
+export const paint = colors.createColors(terminal && !process.env['NO_COLOR']);
+
+/** Results go to stdout; what tells of work in progress goes to stderr, so that `--json` stays clean. */
+export function print(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+
+const live = process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
+let shown = '';
+let lastLine = 0;
+
+/** One line that is replaced by the next on a terminal; elsewhere a line every ten seconds. */
+export function progress(line: string): void {
+  if (line === shown) return;
+  shown = line;
+  if (live) process.stderr.write(`\r\x1b[2K${paint.dim(line.slice(0, (process.stderr.columns ?? 80) - 1))}`);
+  else if (line && Date.now() - lastLine > 10_000) {
+    lastLine = Date.now();
+    process.stderr.write(`${line}\n`);
+  }
+}
+
+export function clearProgress(): void {
+  if (live && shown) process.stderr.write('\r\x1b[2K');
+  shown = '';
+}
+
+/** Breaks a text into lines of the terminal's width, each with an indent. Words are never cut. */
+export function wrapped(text: string, indent: number, width = Math.min(process.stdout.columns ?? 110, 120)): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(/\s+/)) {
+    if (line && line.length + word.length + 1 > width - indent) {
+      lines.push(line);
+      line = word;
+    } else line = line ? `${line} ${word}` : word;
+  }
+  return [...lines, line].join(`\n${' '.repeat(indent)}`);
+}

@@ -1,0 +1,43 @@
+import { described } from '../../domain/operation.ts';
+import type { SignedPlan } from '../../domain/plan.ts';
+import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
+import { paint, print, wrapped } from '../output.ts';
+
+/** All that an approver has to know. */
+export function printPlan({ plan, digest }: SignedPlan): void {
+  const line = (name: string, text: string): void => print(`  ${paint.dim(name.padEnd(10))} ${wrapped(text, 13)}`);
+  print();
+  print(`${paint.bold(`Plan ${digest.slice(0, 12)}`)}  ${plan.title}`);
+  for (const { place, operations } of plan.changes)
+    for (const operation of operations) line(place, described(operation));
+  line('predicts', `${plan.predict} (within ${plan.withinSeconds} s, else it is reverted)`);
+  line('risk', `${plan.risk}; cost: ${plan.cost}`);
+  const flows = plan.radius.flows === null ? 'an unknown number of' : plan.radius.flows.toLocaleString('en-US');
+  line('touches', `${flows} tracked flows, Services there: ${plan.radius.services.join(', ') || 'none known'}`);
+  line('owner', plan.owner);
+  line('lasts', plan.lasts);
+  line(
+    'undo',
+    plan.reversible
+      ? `stored on the node, which reverts by itself after ${plan.revertAfterSeconds} s unless confirmed`
+      : 'deleted entries cannot be put back; they are learned anew',
+  );
+  line('expires', new Date(plan.expiresAt).toISOString());
+}
+
+export function printChange({ place, outcome, says, proof }: ChangeResult): void {
+  const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
+  print(`  ${colour(`${place}: ${outcome}`)}  ${wrapped(says, 4)}`);
+  for (const line of proof) print(`    ${paint.dim(`read back: ${shortened(line)}`)}`);
+}
+
+/** A whole feature set does not fit a line; the report has it. */
+const shortened = (line: string): string =>
+  line.length > 100 ? `${line.slice(0, 60)} … (${line.split(',').length} values)` : line;
+
+export function printRemediation({ outcome, says, report }: RemediateResult): void {
+  const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
+  print();
+  print(`${colour(paint.bold(outcome))}  ${wrapped(says, outcome.length + 2)}`);
+  if (report !== undefined) print(`${paint.dim('report')}  ${report}`);
+}

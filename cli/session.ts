@@ -1,0 +1,76 @@
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Inventory } from '../domain/inventory.ts';
+import { dataFolder } from '../worker/paths.ts';
+import type { Engine } from '../worker/engine.ts';
+import { UserError, clearProgress, exit, progress } from './output.ts';
+
+/** What a command works with: Temporal, and a worker where the server is the user's own. */
+export interface Session {
+  engine: Engine;
+  taskQueue: string;
+  inventory: Inventory;
+  close(): Promise<void>;
+}
+
+/** How long a worker somewhere else may take to show itself. */
+const workerMs = 10_000;
+
+/**
+ * Opens Temporal. With the embedded server this command is a worker too, so that its run, and runs that were interrupted,
+ * go on; with an external one a worker must be there already.
+ * @throws UserError when Temporal or a worker is missing, with what to do
+ */
+export async function openSession(inventory: Inventory, work: 'worker' | 'client' = 'worker'): Promise<Session> {
+  progress('starting');
+  const [{ openEngine }, { startWorker, taskQueueOf }] = await Promise.all([
+    import('../worker/engine.ts'),
+    import('../worker/worker.ts'),
+  ]);
+  const engine = await openEngine(progress).catch((error: unknown) => {
+    throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
+  });
+  const taskQueue = taskQueueOf(inventory);
+  if (work === 'worker' && !engine.embedded) await requireWorker(engine, taskQueue);
+  const worker = work === 'worker' && engine.embedded ? await startWorker(engine, inventory, logToFile()) : undefined;
+  clearProgress();
+  return {
+    engine,
+    taskQueue,
+    inventory,
+    close: async () => {
+      await worker?.stop();
+      await engine.close();
+    },
+  };
+}
+
+/** An Update or Query with no worker behind it would hang until its deadline. */
+async function requireWorker({ client, address, connection }: Engine, taskQueue: string): Promise<void> {
+  const until = Date.now() + workerMs;
+  for (;;) {
+    const { pollers } = await client.workflowService.describeTaskQueue({
+      namespace: connection.namespace,
+      taskQueue: { name: taskQueue },
+      taskQueueType: 1,
+    });
+    if (pollers && pollers.length > 0) return;
+    if (Date.now() > until)
+      throw new UserError(
+        `no worker for this inventory at ${address} (queue ${taskQueue}): start one with \`undrop worker\``,
+        exit.failed,
+      );
+    progress('waiting for a worker');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** The SDK's warnings are for whoever looks for them, not for the user's screen. */
+function logToFile(): (entry: { level: string; message: string; meta?: unknown }) => void {
+  mkdirSync(dataFolder(), { recursive: true, mode: 0o700 });
+  const path = join(dataFolder(), 'worker.log');
+  return ({ level, message, meta }) =>
+    appendFileSync(path, `${new Date().toISOString()} ${level} ${message} ${JSON.stringify(meta ?? {})}\n`, {
+      mode: 0o600,
+    });
+}

@@ -1,0 +1,59 @@
+/** One typed, reversible change with the value it was read at and the value it gets. Nothing here is ever a shell string. */
+export type Operation =
+  | { kind: 'sysctl.set'; key: string; before: number; after: number }
+  /** `before` is the whole set as read: switching one feature off changes others, and undo must restore them all. */
+  | { kind: 'offload.set'; device: string; before: Record<string, boolean>; after: Record<string, boolean> }
+  | {
+      kind: 'conntrack.delete';
+      source: string;
+      sourcePort: number;
+      destination: string;
+      destinationPort: number;
+      /** Where the entry leads: part of the match, so that a flow that was learned anew is left alone. */
+      replySource: string;
+    };
+
+/** The only settings that undrop may change, with the values it may give them. */
+export const allowedSysctls: Record<string, { least: number; most: number }> = {
+  'net.netfilter.nf_conntrack_max': { least: 1024, most: 16_777_216 },
+  'net.netfilter.nf_conntrack_buckets': { least: 256, most: 16_777_216 },
+  'net.netfilter.nf_conntrack_udp_timeout': { least: 5, most: 600 },
+  'net.netfilter.nf_conntrack_udp_timeout_stream': { least: 5, most: 3600 },
+  'net.ipv4.ipfrag_high_thresh': { least: 262_144, most: 1_073_741_824 },
+  'net.core.rmem_max': { least: 212_992, most: 134_217_728 },
+  'net.core.netdev_max_backlog': { least: 100, most: 100_000 },
+  'net.ipv4.neigh.default.gc_thresh3': { least: 128, most: 1_048_576 },
+};
+
+/** Why an operation may not be planned, or undefined. */
+export function forbidden(operation: Operation): string | undefined {
+  if (operation.kind === 'offload.set') {
+    const names = [...Object.keys(operation.before), ...Object.keys(operation.after)];
+    const plain = /^[A-Za-z0-9._@-]{1,15}$/.test(operation.device) && names.every((name) => /^[a-z0-9-]+$/.test(name));
+    return plain ? undefined : `"${operation.device}" is no plain device name, or one of its features is not`;
+  }
+  if (operation.kind === 'conntrack.delete') return undefined;
+  const range = allowedSysctls[operation.key];
+  if (!range) return `undrop may not change ${operation.key}`;
+  if (operation.after < range.least || operation.after > range.most)
+    return `${operation.key}: ${operation.after} is outside ${range.least} to ${range.most}`;
+  return undefined;
+}
+
+/** One line for people: what is changed, from what to what. */
+export function described(operation: Operation): string {
+  switch (operation.kind) {
+    case 'sysctl.set':
+      return `${operation.key}: ${operation.before} -> ${operation.after}`;
+    case 'offload.set': {
+      const changes = Object.entries(operation.after).map(
+        ([name, on]) => `${name} ${operation.before[name] ? 'on' : 'off'} -> ${on ? 'on' : 'off'}`,
+      );
+      return `${operation.device}: ${changes.join(', ')} (all ${Object.keys(operation.before).length} features kept for undo)`;
+    }
+    case 'conntrack.delete':
+      return `delete the entry ${operation.source}:${operation.sourcePort} -> ${operation.destination}:${operation.destinationPort}, which leads to ${operation.replySource} (cannot be undone; it is learned anew)`;
+  }
+}
+
+export const reversible = (operation: Operation): boolean => operation.kind !== 'conntrack.delete';

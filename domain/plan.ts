@@ -1,0 +1,41 @@
+import type { Operation } from './operation.ts';
+
+/** What happens at one place, with live before-values. */
+export interface PlannedChange {
+  place: string;
+  cause: string;
+  operations: Operation[];
+}
+
+/** A remedy for concrete places. Its digest covers every field: what was approved is what runs. */
+export interface Plan {
+  /** The diagnosis that it follows from, and who asked for the plan: a requester may not approve it. */
+  run: string;
+  requester: string;
+  /** Milliseconds since the epoch: afterwards nobody can approve it and no node takes it. */
+  expiresAt: number;
+  runbook: string;
+  evidence: string;
+  remedy: string;
+  title: string;
+  changes: PlannedChange[];
+  /** Steps whose loss must be gone afterwards, with what they lost before. */
+  verify: { step: string; sent: number; lost: number }[];
+  predict: string;
+  /** The effect shows within this time, or the change is reverted. */
+  withinSeconds: number;
+  /** The node reverts by itself when nobody confirmed within this time. */
+  revertAfterSeconds: number;
+  risk: string;
+  cost: string;
+  owner: string;
+  lasts: string;
+  reversible: boolean;
+  /** What else lives where the change happens: tracked flows (null: unknown) and Services with endpoints there. */
+  radius: { flows: number | null; services: string[] };
+}
+
+export interface SignedPlan {
+  plan: Plan;
+  digest: string;
+}

@@ -1,0 +1,115 @@
+import { described } from './operation.ts';
+import type { Runbook } from './runbook.ts';
+import type { DiagnoseResult, RemediateResult } from './runs.ts';
+import { wilson } from './statistics.ts';
+import { sumOf, summarise } from './summary.ts';
+import type { Conclusion } from './verdict.ts';
+
+const escape = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('\n', ' ');
+const row = (cells: readonly (string | number)[]): string =>
+  `| ${cells.map((cell) => escape(String(cell))).join(' | ')} |`;
+const list = (places: readonly string[]): string => places.join(', ');
+
+/** The report of a diagnosis in Markdown: what was lost, what explains it, what was ruled out, what next, what to learn. */
+export function diagnosisMarkdown(
+  runbook: Runbook,
+  run: Omit<DiagnoseResult, 'report'>,
+  conclusion: Conclusion,
+): string {
+  const lines = [`# ${run.path.text}: ${headline(conclusion)}`, '', `Run ${run.run}. ${conclusion.says}.`, ''];
+  lines.push('## What was lost', '', row(['step', 'question', 'sent', 'lost', '95 % interval', 'accounted for by']));
+  lines.push(row(['---', '---', '--:', '--:', '---', '---']));
+  for (const account of conclusion.accounts) {
+    const step = run.steps.find((one) => one.step === account.step);
+    const { low, high } = account.sent ? wilson(account.lost, account.sent) : { low: 0, high: 1 };
+    const interval = `${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)} %`;
+    const by = account.explained.map((one) => `${one.cause} at ${one.place}: ${one.counter} +${one.counted}`);
+    lines.push(row([account.step, step?.question ?? '', account.sent, account.lost, interval, list(by)]));
+  }
+  for (const step of run.steps)
+    if (step.failed !== undefined) lines.push(row([step.step, step.question, 'not sent', '', '', step.failed]));
+  const sums = conclusion.accounts.filter(({ explained }) => explained.length > 0);
+  if (sums.length) lines.push('', ...sums.map((account) => `- ${account.step}: ${escape(sumOf(account))}`));
+  lines.push('', '## What explains it', '');
+  if (conclusion.roots.length === 0) lines.push('No cause is proved.');
+  for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
+    const cause = runbook.causes.find(({ id }) => id === verdict.cause);
+    const effect = verdict.effectOf ? ` (an effect of ${verdict.effectOf})` : '';
+    lines.push(`### ${verdict.cause} at ${verdict.place}: ${cause?.title ?? ''}${effect}`, '', verdict.says, '');
+    if (!verdict.effectOf && cause) lines.push(`${cause.mechanism.trim()}`, '', `Owner: ${cause.owner}`, '');
+  }
+  section('## Suspected', 'suspected');
+  section('## Discarded hypotheses, and the number that rules each out', 'refuted');
+  section('## Not tested, and why', 'untested');
+  for (const [place, why] of Object.entries(conclusion.unseen))
+    lines.push(`- ${place} could not be seen: ${escape(why)}`);
+  lines.push('', '## What next', '', nextLine(runbook, conclusion), '');
+  const learned = conclusion.roots.flatMap(({ cause }) => runbook.causes.find(({ id }) => id === cause) ?? []);
+  if (learned.length) lines.push('## Lessons: prevent the next one', '');
+  for (const cause of new Set(learned)) lines.push(`- ${cause.id}: ${cause.prevent} (${cause.sources.join('; ')})`);
+  const proof = `Judged by runbook ${run.runbook.slice(0, 12)} from evidence ${run.evidence.first.slice(0, 12)} and ${run.evidence.parts.length} windows; \`undrop explain ${run.run}\` judges it again.`;
+  return [...lines, '', proof, ''].join('\n');
+
+  function section(title: string, kind: 'suspected' | 'refuted' | 'untested'): void {
+    const found = summarise(runbook, conclusion, kind);
+    if (found.length === 0) return;
+    lines.push('', title, '', row(['cause', 'at', 'why']), row(['---', '---', '---']));
+    for (const { cause, verdicts } of found)
+      for (const verdict of verdicts) lines.push(row([`${cause.id}: ${cause.title}`, verdict.place, verdict.says]));
+  }
+}
+
+/** `OFFLOAD-CSUM-TX at h1`, or in a few words why there is no such name. */
+export function headline({ kind, roots, accounts }: Conclusion): string {
+  const names = roots.map(({ cause, place }) => `${cause} at ${place}`).join(', ');
+  if (kind === 'no-loss') return 'no loss';
+  if (kind === 'inconclusive') return 'loss without a proved cause';
+  const open = accounts.filter((one) => one.lost >= 3 && one.explained.length === 0).map(({ step }) => step);
+  return kind === 'partly' ? `${names}; ${open.join(', ')} not explained` : names;
+}
+
+/** What a person should do now. */
+export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
+  if (conclusion.next) return `Most telling next step: ${conclusion.next.step} (${conclusion.next.why})`;
+  if (conclusion.kind === 'no-loss') return 'Nothing to do now. If users still see loss, run again while it happens.';
+  const remedies = conclusion.roots.flatMap(
+    ({ cause }) => runbook.causes.find(({ id }) => id === cause)?.remedies ?? [],
+  );
+  if (remedies.length) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
+  const owners = conclusion.roots.map(({ cause }) => runbook.causes.find(({ id }) => id === cause)?.owner ?? '');
+  if (owners.length) return `undrop has no safe operation for this; it belongs to: ${[...new Set(owners)].join('; ')}.`;
+  return 'Nothing that undrop can read explains the loss; capture packets at both ends of the lossy hop.';
+}
+
+/** The second half of the report: what was planned, decided, done and proved. */
+export function remediationMarkdown(workflowId: string, result: Omit<RemediateResult, 'report'>): string {
+  const { signed, decisions, changes } = result;
+  const lines = [`# ${workflowId}: ${result.outcome}`, '', `${result.says}.`, ''];
+  if (signed) {
+    const { plan, digest } = signed;
+    lines.push(`## Plan ${digest.slice(0, 12)}: ${plan.title}`, '', `Asked for by ${plan.requester}.`, '');
+    for (const change of plan.changes)
+      for (const operation of change.operations) lines.push(`- ${change.place}: ${escape(described(operation))}`);
+    lines.push(
+      `- prediction: ${plan.predict}, within ${plan.withinSeconds} s`,
+      `- risk ${plan.risk}; cost: ${plan.cost}`,
+    );
+    lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
+  }
+  lines.push('', '## Decisions', '');
+  if (decisions.length === 0) lines.push('Nobody decided.');
+  for (const { decision, principal, reason, at, refused } of decisions) {
+    const counted = refused === undefined ? '' : ` (refused: ${refused})`;
+    lines.push(
+      `- ${new Date(at).toISOString()} ${principal}: ${decision}${reason ? `, "${escape(reason)}"` : ''}${counted}`,
+    );
+  }
+  for (const change of changes) {
+    lines.push('', `## ${change.place}: ${change.outcome}`, '', `${change.says}.`, '');
+    for (const { step, before, after } of change.verification?.steps ?? [])
+      lines.push(`- ${step}: lost ${before.lost} of ${before.sent} before, ${after.lost} of ${after.sent} after`);
+    lines.push(...change.proof.map((line) => `- read back: \`${line}\``));
+    if (change.id) lines.push(`- journal on the node: /run/undrop/${change.id}`);
+  }
+  return [...lines, ''].join('\n');
+}

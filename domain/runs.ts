@@ -1,0 +1,133 @@
+import type { Decision, RecordedDecision } from './approval.ts';
+import type { SignedPlan } from './plan.ts';
+import type { Path } from './target.ts';
+import type { Conclusion } from './verdict.ts';
+
+/** Evidence in the store: the first edge and what each step added, by digest. */
+export interface EvidenceRef {
+  first: string;
+  parts: string[];
+}
+
+export interface DiagnoseInput {
+  target: string;
+  requester: string;
+  /** Length of the control window in milliseconds. */
+  windowMs: number;
+  /** Go on with a plan for what is proved, and wait for approval. */
+  propose: boolean;
+  /** Whether the server knows undrop's search attributes. */
+  visible: boolean;
+}
+
+/** One taken step, as progress and reports show it. */
+export interface StepSummary {
+  step: string;
+  question: string;
+  sent: number;
+  lost: number;
+  ms: number;
+  failed?: string;
+}
+
+export interface DiagnoseProgress {
+  phase: 'starting' | 'observing' | 'judging' | 'done';
+  path?: Path;
+  current?: string;
+  steps: StepSummary[];
+  conclusion?: string;
+}
+
+export interface DiagnoseResult {
+  run: string;
+  path: Path;
+  evidence: EvidenceRef;
+  runbook: string;
+  steps: StepSummary[];
+  /** Digest of the whole conclusion in the store. */
+  conclusion: string;
+  kind: Conclusion['kind'];
+  says: string;
+  roots: { cause: string; place: string }[];
+  report: string;
+  remediation?: string;
+}
+
+export interface RemediateInput {
+  requester: string;
+  /** What a plan needs of a diagnosis. */
+  diagnosis: Pick<DiagnoseResult, 'run' | 'path' | 'evidence' | 'runbook' | 'conclusion'>;
+  /** Try this remedy at this place instead of what the proved cause names. */
+  override?: { remedy: string; place: string };
+  visible: boolean;
+}
+
+export interface ChangeInput {
+  /** Workflow id of the remediation: the signatures below cover it. */
+  remediation: string;
+  signed: SignedPlan;
+  /** Which of the plan's changes. */
+  index: number;
+  /** The signed decisions; the activity that arms the node checks them again by itself. */
+  approvals: Decision[];
+  path: Path;
+  evidence: EvidenceRef;
+}
+
+/** Loss of one step, measured just before a change or after it. */
+export interface Measured {
+  step: string;
+  sent: number;
+  lost: number;
+  /** What the cause's counter moved meanwhile; undefined where it could not be read or no cause was named. */
+  counted?: number;
+}
+
+/**
+ * `healed`: the loss was gone before anything was done. `conflict`: on revert a value was found that somebody else set,
+ * and left alone. `stuck`: a value would not go back. `unknown`: the node cannot be reached; its own timer reverts.
+ */
+export type ChangeOutcome = 'confirmed' | 'reverted' | 'healed' | 'refused' | 'conflict' | 'stuck' | 'unknown';
+
+export interface Verification {
+  helped: boolean;
+  says: string;
+  steps: { step: string; before: Measured; after: Measured }[];
+}
+
+export interface ChangeResult {
+  place: string;
+  node: string;
+  outcome: ChangeOutcome;
+  says: string;
+  /** Name of the node's journal, and the run that may act on it. */
+  id: string;
+  token: string;
+  verification?: Verification;
+  /** Values read back after a revert, one line per operation. */
+  proof: string[];
+}
+
+export interface RemediateProgress {
+  phase: 'planning' | 'waiting for approval' | 'changing' | 'done';
+  signed?: SignedPlan;
+  decisions: RecordedDecision[];
+  changes: ChangeResult[];
+  /** The change workflow in progress. */
+  changing?: string;
+}
+
+/** What one change is doing right now, one line per stage with its milliseconds since the start. */
+export interface ChangeProgress {
+  stages: { says: string; at: number }[];
+}
+
+export interface RemediateResult {
+  outcome:
+    'no-remedy' | 'rejected' | 'expired' | 'refused' | 'confirmed' | 'healed' | 'reverted' | 'failed' | 'cancelled';
+  says: string;
+  signed?: SignedPlan;
+  decisions: RecordedDecision[];
+  changes: ChangeResult[];
+  report?: string;
+}

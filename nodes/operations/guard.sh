@@ -1,0 +1,254 @@
+# The node's own guard over a change: it keeps the before-values, checks who may act, and reverts by itself in time.
+#   guard.sh read KIND NAME …                                     the current value of each
+#   guard.sh arm ID TOKEN SECONDS KIND NAME BEFORE AFTER …        store, check, take the lock, start the timer
+#   guard.sh apply ID TOKEN INDEX | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
+# One line per fact on stdout; a refusal is `refused WHY` and status 3. Everything happens under one lock per network
+# namespace, so that a late or second attempt finds what the first one did. /run is empty after a boot, and so is every
+# setting that undrop changes: a boot ends in the old state.
+LC_ALL=C
+export LC_ALL
+PATH=$PATH:/usr/sbin:/sbin
+home=/run/undrop
+netns=$(readlink /proc/self/ns/net | tr -dc 0-9)
+lock=$home/lock-$netns
+owner=$home/owner-$netns
+dir=
+
+refuse() {
+  echo "refused $*"
+  # A change that was never armed leaves nothing behind, not even its empty folder.
+  [ -n "$dir" ] && [ ! -e "$dir/state" ] && rm -rf "$dir"
+  exit 3
+}
+
+# --- the three kinds of setting -------------------------------------------------------------------------------------
+
+current() { # KIND NAME
+  case $1 in
+    sysctl) cat "/proc/sys/$(echo "$2" | tr . /)" 2>/dev/null || echo unreadable ;;
+    offload) features "$2" ;;
+    conntrack) entry -L "$2" | grep -q '^udp ' && echo present || echo absent ;;
+  esac
+}
+
+# The whole feature set, since switching one feature changes others: name=on,name=off,… without what cannot be changed.
+features() {
+  ethtool -k "$1" 2>/dev/null | awk '/\[fixed\]/ || !/: (on|off)/ { next }
+    { sub(/:/, "", $1); list = list sep $1 "=" $2; sep = "," } END { print list == "" ? "unreadable" : list }'
+}
+
+# Exactly one entry: all of its tuple and where it leads. NAME is src,sport,dst,dport,reply-src
+entry() {
+  verb=$1
+  old=$IFS
+  IFS=,
+  # shellcheck disable=SC2086 # split at commas on purpose
+  set -- $2
+  IFS=$old
+  conntrack "$verb" -p udp --orig-src "$1" --sport "$2" --orig-dst "$3" --dport "$4" --reply-src "$5" 2>/dev/null
+}
+
+reached() { # KIND NAME WANTED: does the current value have what is wanted?
+  now=$(current "$1" "$2")
+  [ "$1" = offload ] || { [ "$now" = "$3" ]; return; }
+  for pair in $(echo "$3" | tr , ' '); do
+    case ,$now, in *",$pair,"*) ;; *) return 1 ;; esac
+  done
+}
+
+put() { # KIND NAME VALUE
+  case $1 in
+    sysctl) echo "$3" 2>/dev/null >"/proc/sys/$(echo "$2" | tr . /)" ;;
+    conntrack) entry -D "$2" >/dev/null ;;
+    offload)
+      # Features depend on each other, so one pass may not do; names are those that `ethtool -K` takes.
+      for _ in 1 2 3; do
+        now=,$(features "$2"),
+        words=
+        for pair in $(echo "$3" | tr , ' '); do
+          case $now in *",$pair,"*) continue ;; esac
+          feature=${pair%=*}
+          case $feature in
+            tx-checksumming | scatter-gather | tcp-segmentation-offload) continue ;; # sums of the features below them
+            rx-checksumming) feature=rx ;; generic-segmentation-offload) feature=gso ;; generic-receive-offload) feature=gro ;;
+            large-receive-offload) feature=lro ;; rx-vlan-offload) feature=rxvlan ;; tx-vlan-offload) feature=txvlan ;;
+            ntuple-filters) feature=ntuple ;; receive-hashing) feature=rxhash ;;
+          esac
+          words="$words $feature ${pair#*=}"
+        done
+        [ -n "$words" ] || return 0
+        # shellcheck disable=SC2086 # words of our own making
+        ethtool -K "$2" $words >/dev/null 2>&1
+      done
+      ;;
+  esac
+}
+
+# --- the journal ----------------------------------------------------------------------------------------------------
+
+state() { cat "$dir/state" 2>/dev/null || echo none; }
+note() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*" >>"$dir/journal"; }
+become() { echo "$1" >"$dir/state.new" && mv "$dir/state.new" "$dir/state" && note "$1"; }
+mine() { [ "$(cat "$dir/token" 2>/dev/null)" = "$1" ] || refuse "this change is held by another run"; }
+release() { [ "$(cat "$owner" 2>/dev/null)" = "$id" ] && rm -f "$owner"; true; }
+
+start_timer() {
+  if [ -d /run/systemd/system ] && [ "$netns" = "$(readlink /proc/1/ns/net | tr -dc 0-9)" ] &&
+    systemd-run --quiet --collect --unit="undrop-$id" --on-active="$1" sh "$dir/guard.sh" revert "$id" timer 9>&-; then
+    echo systemd >"$dir/timer"
+  else
+    # A session of its own: it outlives the shell, the connection and the worker that started it.
+    setsid sh -c 'echo $$ >"$1/timer"; sleep "$2"; exec sh "$1/guard.sh" revert "$3" timer' guard "$dir" "$1" "$id" \
+      </dev/null >/dev/null 2>&1 9>&- &
+    for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s "$dir/timer" ] && break || sleep 0.05; done
+  fi
+  [ -s "$dir/timer" ]
+}
+
+stop_timer() {
+  timer=$(cat "$dir/timer" 2>/dev/null)
+  case $timer in
+    systemd) systemctl stop "undrop-$id.timer" 2>/dev/null ;;
+    [0-9]*) grep -q "$id" "/proc/$timer/cmdline" 2>/dev/null && kill -KILL "-$timer" 2>/dev/null ;;
+  esac
+  true
+}
+
+arm() { # TOKEN SECONDS KIND NAME BEFORE AFTER …
+  token=$1
+  seconds=$2
+  shift 2
+  case $(state) in
+    armed) mine "$token"; echo "armed $(cat "$dir/deadline")"; return ;;
+    none) ;;
+    *) refuse "this change is already $(state)" ;;
+  esac
+  holder=$(cat "$owner" 2>/dev/null)
+  [ -z "$holder" ] || refuse "the change $holder is not finished on this node; it reverts by itself at $(cat "$home/$holder/deadline")"
+  : >"$dir/ops"
+  while [ $# -ge 4 ]; do
+    now=$(current "$1" "$2")
+    [ "$now" != unreadable ] || refuse "$1 $2 cannot be read on this node"
+    [ "$now" = "$3" ] || refuse "drift: $1 $2 is $now, the plan says $3"
+    printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$dir/ops"
+    shift 4
+  done
+  echo "$token" >"$dir/token"
+  date -u -d "@$(($(date +%s) + seconds))" +%Y-%m-%dT%H:%M:%SZ >"$dir/deadline"
+  start_timer "$seconds" || refuse "no timer can be started on this node, so nothing was changed"
+  echo "$id" >"$owner"
+  become armed
+  echo "armed $(cat "$dir/deadline")"
+}
+
+operation() { # INDEX: sets kind name before after
+  line=$(sed -n "$(($1 + 1))p" "$dir/ops")
+  [ -n "$line" ] || refuse "there is no operation $1"
+  kind=$(echo "$line" | cut -f1)
+  name=$(echo "$line" | cut -f2)
+  before=$(echo "$line" | cut -f3)
+  after=$(echo "$line" | cut -f4)
+}
+
+apply() { # TOKEN INDEX
+  [ "$(state)" = armed ] || refuse "the change is $(state), not armed"
+  mine "$1"
+  operation "$2"
+  if [ -e "$dir/done.$2" ]; then
+    echo "already $2 $(current "$kind" "$name")"
+    return
+  fi
+  # An attempt that died in between has left `doing`: then the value itself says whether it was set.
+  if ! { [ -e "$dir/doing.$2" ] && reached "$kind" "$name" "$after"; }; then
+    now=$(current "$kind" "$name")
+    [ -e "$dir/doing.$2" ] || [ "$now" = "$before" ] || refuse "drift: $kind $name is $now, the plan says $before"
+    : >"$dir/doing.$2"
+    note "apply $2 $kind $name"
+    put "$kind" "$name" "$after"
+  fi
+  reached "$kind" "$name" "$after" || refuse "$kind $name was set to $after and reads $(current "$kind" "$name")"
+  current "$kind" "$name" >"$dir/done.$2"
+  echo "applied $2 $(current "$kind" "$name")"
+}
+
+restore() { # puts every touched value back, last one first; somebody else's value is left alone
+  worst=reverted
+  index=$(($(wc -l <"$dir/ops") - 1))
+  while [ $index -ge 0 ]; do
+    operation $index
+    if [ -e "$dir/doing.$index" ]; then
+      now=$(current "$kind" "$name")
+      if [ "$kind" = conntrack ]; then
+        echo "irreversible $index $name"
+      elif [ "$now" = "$before" ]; then
+        echo "equal $index $now"
+      elif [ -e "$dir/done.$index" ] && [ "$now" != "$(cat "$dir/done.$index")" ]; then
+        worst=conflict
+        echo "conflict $index $now"
+      else
+        put "$kind" "$name" "$before"
+        now=$(current "$kind" "$name")
+        if [ "$now" = "$before" ]; then echo "restored $index $now"; else worst=stuck && echo "stuck $index $now"; fi
+      fi
+    else
+      echo "untouched $index"
+    fi
+    index=$((index - 1))
+  done >"$dir/result"
+  cat "$dir/result"
+  grep -q '^conflict' "$dir/result" && worst=conflict
+  grep -q '^stuck' "$dir/result" && worst=stuck
+  become "$worst"
+}
+
+# --- what is asked for ----------------------------------------------------------------------------------------------
+
+verb=$1
+shift
+if [ "$verb" = read ]; then
+  while [ $# -ge 2 ]; do
+    echo "value $(current "$1" "$2")"
+    shift 2
+  done
+  exit 0
+fi
+
+id=$1
+shift
+dir=$home/$id
+command -v flock >/dev/null 2>&1 || refuse "flock is missing on this node (package util-linux), so changes cannot be made safely"
+exec 9>"$lock"
+flock -w 5 9 || refuse "another command of undrop holds this node's lock"
+case $verb in
+  arm) arm "$@" ;;
+  apply) apply "$@" ;;
+  confirm)
+    case $(state) in
+      confirmed) ;;
+      armed) mine "$1"; stop_timer; become confirmed; release ;;
+      *) refuse "the change is $(state)" ;;
+    esac
+    echo confirmed
+    ;;
+  revert | rollback)
+    case $verb-$(state) in
+      *-armed | rollback-confirmed)
+        [ "$1" = timer ] || { mine "$1"; stop_timer; }
+        [ "$1" = timer ] && note "the timer reverts: nobody confirmed in time"
+        restore
+        release
+        ;;
+      *-reverted | *-conflict | *-stuck) cat "$dir/result" ;;
+      *-none) ;; # never armed: nothing was changed
+      *) [ "$1" = timer ] && exit 0; refuse "the change is $(state)" ;;
+    esac
+    echo "state $(state)"
+    ;;
+  status)
+    echo "state $(state)"
+    [ -e "$dir/deadline" ] && echo "deadline $(cat "$dir/deadline")"
+    [ -e "$dir/journal" ] && sed 's/^/journal /' "$dir/journal"
+    true
+    ;;
+  *) refuse "unknown word $verb" ;;
+esac

@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Operation } from '../../domain/operation.ts';
+import type { Place } from '../../domain/target.ts';
+import { type Shell, run } from '../shells/shell.ts';
+
+const script = readFileSync(new URL('guard.sh', import.meta.url), 'utf8');
+const deadlineMs = 15_000;
+
+/** The node refused: nothing was done by this call. The message is the node's reason. */
+export class Refused extends Error {}
+/** The call may or may not have taken effect: the node's journal must be read before anything else. */
+export class Unknown extends Error {}
+
+/** Where a change happens: a network namespace of a node, reached through its shell. */
+export interface Site {
+  shell: Shell;
+  place: Pick<Place, 'name' | 'netns' | 'pid'>;
+}
+
+export interface Change {
+  /** Unique; also the journal's name on the node. */
+  id: string;
+  /** The run that may act on it: the node refuses every other. */
+  token: string;
+}
+
+/** A setting's name in the guard's three kinds. */
+function named(operation: Operation): [kind: string, name: string] {
+  switch (operation.kind) {
+    case 'sysctl.set':
+      return ['sysctl', operation.key];
+    case 'offload.set':
+      return ['offload', operation.device];
+    case 'conntrack.delete': {
+      const { source, sourcePort, destination, destinationPort, replySource } = operation;
+      return ['conntrack', [source, sourcePort, destination, destinationPort, replySource].join(',')];
+    }
+  }
+}
+
+const listed = (features: Record<string, boolean>): string =>
+  Object.entries(features)
+    .map(([name, on]) => `${name}=${on ? 'on' : 'off'}`)
+    .join(',');
+
+function values(operation: Operation): [before: string, after: string] {
+  if (operation.kind === 'sysctl.set') return [String(operation.before), String(operation.after)];
+  if (operation.kind === 'offload.set') return [listed(operation.before), listed(operation.after)];
+  return ['present', 'absent'];
+}
+
+export function featuresOf(value: string): Record<string, boolean> {
+  return Object.fromEntries(
+    value.split(',').map((pair) => [pair.slice(0, pair.lastIndexOf('=')), pair.endsWith('=on')] as const),
+  );
+}
+
+/** The current values of operations' settings as the node shows them; `unreadable` where there is none. */
+export async function readSettings(site: Site, operations: readonly Operation[]): Promise<string[]> {
+  const lines = await ask(site, ['read', ...operations.flatMap(named)]);
+  return lines.map((line) => line.replace(/^value /, ''));
+}
+
+/** Stores the before-values on the node, checks them, takes its lock and starts its timer. Returns the timer's deadline. */
+export async function arm(site: Site, change: Change, seconds: number, operations: readonly Operation[]): Promise<string> {
+  const words = operations.flatMap((operation) => [...named(operation), ...values(operation)]);
+  const [line = ''] = await ask(site, ['arm', change.id, change.token, String(seconds), ...words]);
+  return line.replace(/^armed /, '');
+}
+
+/** Applies one operation, once: a repeated call finds that it is done. Returns the value read back. */
+export async function apply(site: Site, change: Change, index: number): Promise<{ again: boolean; value: string }> {
+  const [line = ''] = await ask(site, ['apply', change.id, change.token, String(index)]);
+  return { again: line.startsWith('already'), value: line.split(' ').slice(2).join(' ') };
+}
+
+export async function confirm(site: Site, change: Change): Promise<void> {
+  await ask(site, ['confirm', change.id, change.token]);
+}
+
+export interface Reverted {
+  /** `conflict`: somebody else changed a value since, which was left alone. `stuck`: a value would not go back. */
+  state: string;
+  /** One line per operation, with the value read back. */
+  proof: string[];
+}
+
+/** Puts every value back and proves it by reading. @param confirmed also undo a change that was confirmed */
+export async function revert(site: Site, change: Change, confirmed = false): Promise<Reverted> {
+  const lines = await ask(site, [confirmed ? 'rollback' : 'revert', change.id, change.token]);
+  return { state: lines.at(-1)?.replace(/^state /, '') ?? '', proof: lines.slice(0, -1) };
+}
+
+export async function status(site: Site, id: string): Promise<{ state: string; journal: string[] }> {
+  const lines = await ask(site, ['status', id]);
+  return {
+    state: lines[0]?.replace(/^state /, '') ?? 'none',
+    journal: lines.filter((line) => line.startsWith('journal ')).map((line) => line.slice(8)),
+  };
+}
+
+async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
+  const reading = words[0] === 'read';
+  const end = `END-${randomBytes(8).toString('hex')}`;
+  // The guard is laid down beside its journal, so that the node's timer can run it when nobody else is there any more.
+  const stage = `umask 077; d=/run/undrop/$2; mkdir -p "$d" && cat >"$d/guard.new" <<'${end}' && mv "$d/guard.new" "$d/guard.sh" && exec sh "$d/guard.sh" "$@"\n${script}\n${end}\n`;
+  const outcome = await run(
+    shell,
+    {
+      argv: ['sh', '-s', '--', ...words],
+      deadlineMs,
+      ...(place.netns !== undefined && { netns: place.netns }),
+      ...(place.pid !== undefined && { pid: place.pid }),
+    },
+    reading ? script : stage,
+  );
+  if (outcome.kind === 'failed') throw new Refused(`${place.name}: ${outcome.why}`);
+  if (outcome.kind === 'unknown') throw new Unknown(`${place.name}: ${outcome.why}`);
+  const lines = outcome.stdout.split('\n').filter((line) => line !== '');
+  const refusal = lines.find((line) => line.startsWith('refused '));
+  if (refusal) throw new Refused(`${place.name}: ${refusal.slice('refused '.length)}`);
+  if (outcome.code !== 0) throw new Unknown(`${place.name}: the guard ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`);
+  return lines;
+}

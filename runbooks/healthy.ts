@@ -1,0 +1,114 @@
+import { counters } from '../domain/counters.ts';
+import type { Sample } from '../domain/sample.ts';
+import type { Path, Place } from '../domain/target.ts';
+
+const addresses = { shop: '10.60.1.15', 'worker-a': '192.0.2.11', 'dns-1': '10.60.2.53', 'worker-b': '198.51.100.12' };
+const [onA, onB] = [
+  { node: 'worker-a', nodeAddress: addresses['worker-a'] },
+  { node: 'worker-b', nodeAddress: addresses['worker-b'] },
+];
+
+/**
+ * The path that every case of `tests/` starts from: the pod shop asks the Service dns. Nothing is wrong with it, so a case
+ * names only what is.
+ */
+export const healthyPath: Path & { service: NonNullable<Path['service']> } = {
+  text: 'shop->dns',
+  places: [
+    { name: 'shop', role: 'sender', ...onA, address: addresses.shop, netns: 'shop' },
+    { name: 'worker-a', role: 'hop', ...onA, address: addresses['worker-a'] },
+    { name: 'gateway', role: 'hop', node: 'gateway', address: '192.0.2.1', nodeAddress: '192.0.2.1' },
+    { name: 'worker-b', role: 'hop', ...onB, address: addresses['worker-b'] },
+    { name: 'dns-1', role: 'receiver', ...onB, address: addresses['dns-1'], netns: 'dns-1' },
+  ],
+  peer: { name: 'cart', role: 'sender', ...onA, address: '10.60.1.16', netns: 'cart' },
+  service: {
+    name: 'dns',
+    address: '10.70.0.53',
+    port: 53,
+    endpoints: [{ address: addresses['dns-1'], port: 53 }],
+    probe: 'echo',
+  },
+};
+
+/** By which device each place reaches shop, worker-a, dns-1 and worker-b, and through whom ('' where it is next door). */
+const ways: Record<string, [device: string, via: string][]> = {
+  shop: [['lo', ''], ['eth0', '10.60.1.1'], ['eth0', '10.60.1.1'], ['eth0', '10.60.1.1']],
+  'worker-a': [['veth-shop', ''], ['lo', ''], ['eth0', '192.0.2.1'], ['eth0', '192.0.2.1']],
+  gateway: [['eth0', addresses['worker-a']], ['eth0', ''], ['eth1', addresses['worker-b']], ['eth1', '']],
+  'worker-b': [['eth0', '198.51.100.1'], ['eth0', '198.51.100.1'], ['veth-dns-1', ''], ['lo', '']],
+  'dns-1': [['eth0', '10.60.2.1'], ['eth0', '10.60.2.1'], ['lo', ''], ['eth0', '10.60.2.1']],
+}; // prettier-ignore
+
+/** The flow of a client that has asked the Service once, as the node of the client tracks it. */
+export const healthyEntry: Sample['entries'][number] = {
+  source: addresses.shop,
+  sourcePort: 40123,
+  destination: healthyPath.service.address,
+  destinationPort: 53,
+  replySource: addresses['dns-1'],
+  replySourcePort: 53,
+  replyDestination: addresses.shop,
+  replyDestinationPort: 40123,
+  unreplied: false,
+  timeout: 110,
+};
+
+/** A full sample of one place of the path. Every counter has counted before: only what it counts from here on matters. */
+export function healthySample({ name, netns }: Place): Sample {
+  const pod = netns !== undefined;
+  const names = Object.keys(counters).filter((counter) => !pod || !counter.startsWith('neigh_'));
+  const devices = [...new Set((ways[name] ?? []).map(([device]) => device))].filter((device) => device !== 'lo');
+  return {
+    bootId: `boot-${name}`,
+    netns: `netns-${name}`,
+    uptime: 86_400,
+    kernel: '6.12.0',
+    root: true,
+    cpus: 4,
+    tools: ['python3', 'conntrack', 'ethtool', 'nft', 'iptables-save', 'tc'],
+    counters: Object.fromEntries(names.map((counter) => [counter, 1_000])),
+    gauges: {
+      nf_conntrack_count: 500,
+      nf_conntrack_max: 262_144,
+      nf_conntrack_buckets: 262_144,
+      nf_conntrack_udp_timeout: 30,
+      nf_conntrack_udp_timeout_stream: 120,
+      nf_conntrack_checksum: 1,
+      ip_forward: pod ? 0 : 1,
+      ipfrag_high_thresh: 4_194_304,
+      ipfrag_low_thresh: 3_145_728,
+      ipfrag_time: 30,
+      rmem_max: 212_992,
+      rmem_default: 212_992,
+      netdev_max_backlog: 1_000,
+      gc_thresh3: 1_024,
+      rp_filter_max: 0,
+      udp_mem_max: 190_000,
+      ip_no_pmtu_disc: 0,
+      frag_memory: 0,
+      frag_inuse: 0,
+      udp_mem_pages: 10,
+    },
+    devices: Object.fromEntries(devices.map((device) => [`link.${device}.tx_dropped`, 3])),
+    rules: [],
+    sockets: name === 'dns-1' ? [{ address: '00000000', port: 53, queued: 0, drops: 7, inode: 4711 }] : [],
+    links: devices.map((device) => ({ name: device, mtu: 1500, kind: linkKind(device, pod), up: true })),
+    features: Object.fromEntries(devices.map((device) => [device, { 'tx-checksum-ip-generic': true }])),
+    neighbours: (ways[name] ?? []).flatMap(([device, via]) =>
+      via ? [{ address: via, device, state: 'REACHABLE' }] : [],
+    ),
+    routes: Object.fromEntries(
+      Object.values(addresses).map((address, index) => {
+        const [device, via] = ways[name]?.[index] ?? ['', ''];
+        return [address, { device, error: '', ...(via && { via }) }];
+      }),
+    ),
+    entries: name === 'worker-a' ? [healthyEntry] : [],
+    log: [],
+    missing: pod ? { arp: 'no /proc/net/stat/arp_cache in this network namespace' } : {},
+    cut: [],
+  };
+}
+
+const linkKind = (device: string, pod: boolean): string => (pod || device.startsWith('veth') ? 'veth' : 'physical');

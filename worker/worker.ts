@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  DefaultLogger,
+  type LogEntry,
+  type LogLevel,
+  NativeConnection,
+  Runtime,
+  Worker,
+  bundleWorkflowCode,
+} from '@temporalio/worker';
+import { Observers } from '../activities/deps.ts';
+import { createActivities } from '../activities/index.ts';
+import { EvidenceStore } from '../activities/store.ts';
+import type { Inventory } from '../domain/inventory.ts';
+import { ShellPool } from '../nodes/shells/pool.ts';
+import { loadRunbook } from '../runbooks/load.ts';
+import type { Engine } from './engine.ts';
+import { cacheFolder, dataFolder } from './paths.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Workflows of one inventory are worked on by workers that have this inventory. */
+export const taskQueueOf = (inventory: Inventory): string => `undrop-${inventory.name}`;
+
+/** Where reports of runs are written, a folder a run. */
+export const runsFolder = (): string => join(dataFolder(), 'runs');
+export const evidenceStore = (): EvidenceStore => new EvidenceStore(join(dataFolder(), 'evidence'));
+
+export interface RunningWorker {
+  /** Lets activities in progress end, then stops. */
+  stop(): Promise<void>;
+  /** Rejects when the worker fails. */
+  done: Promise<void>;
+}
+
+/** Starts a worker in this process. @param log where the SDK's and activities' log lines go */
+export async function startWorker(
+  engine: Engine,
+  inventory: Inventory,
+  log: (entry: LogEntry) => void,
+  level: LogLevel = 'WARN',
+): Promise<RunningWorker> {
+  Runtime.install({
+    logger: new DefaultLogger(level, log),
+    // The command decides what ^C means; the SDK would stop the worker on its own.
+    shutdownSignals: [],
+    telemetryOptions: { logging: { filter: { core: 'WARN', other: 'WARN' }, forward: {} } },
+  });
+  const shells = new ShellPool(inventory);
+  const observers = new Observers(shells);
+  const connection = await NativeConnection.connect(engine.connection.options);
+  const worker = await Worker.create({
+    connection,
+    namespace: engine.connection.namespace,
+    taskQueue: taskQueueOf(inventory),
+    workflowBundle: { codePath: await workflowBundle() },
+    activities: createActivities({
+      inventory,
+      runbook: loadRunbook(),
+      shells,
+      store: evidenceStore(),
+      runs: runsFolder(),
+      observers,
+    }),
+    maxHeartbeatThrottleInterval: '300ms',
+    stickyQueueScheduleToStartTimeout: '1s',
+    shutdownGraceTime: '5s',
+    shutdownForceTime: '10s',
+  });
+  const done = worker.run().finally(async () => {
+    observers.closeAll();
+    shells.close();
+    await connection.close();
+  });
+  return {
+    done,
+    stop: async () => {
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+      await done;
+    },
+  };
+}
+
+/** The workflows' bundle, made once for the same sources: bundling costs a second that every command would wait for. */
+export async function workflowBundle(): Promise<string> {
+  const hash = createHash('sha256').update(await readFile(join(root, 'package.json')));
+  for (const folder of ['workflows', 'domain'])
+    for (const name of (await readdir(join(root, folder))).toSorted())
+      hash.update(`${folder}/${name}\0`).update(await readFile(join(root, folder, name)));
+  const path = join(cacheFolder(), `workflows-${hash.digest('hex').slice(0, 16)}.js`);
+  const known = await readFile(path).catch(() => undefined);
+  if (known) return path;
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(root, 'workflows', 'index.ts'),
+    logger: new DefaultLogger('ERROR'),
+  });
+  await mkdir(cacheFolder(), { recursive: true });
+  await writeFile(`${path}.${process.pid}`, code);
+  await rename(`${path}.${process.pid}`, path);
+  return path;
+}

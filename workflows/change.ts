@@ -1,0 +1,125 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { described, reversible } from '../domain/operation.ts';
+import type { ChangeInput, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
+import { significant } from '../domain/statistics.ts';
+import { verified } from '../domain/verify.ts';
+import { changeProgress } from './messages.ts';
+
+const retry = { maximumAttempts: 4, initialInterval: '200ms' } as const;
+const reading = proxyActivities<Activities>({ startToCloseTimeout: '2m', heartbeatTimeout: '2s', retry });
+/** Repeating is safe, since the node's journal knows what was done; giving up is safe, since its timer reverts. */
+const changing = proxyActivities<Activities>({
+  startToCloseTimeout: '20s',
+  scheduleToCloseTimeout: '60s',
+  heartbeatTimeout: '2s',
+  retry: { initialInterval: '200ms', maximumInterval: '2s' },
+});
+
+/** Time between two looks at a change whose effect is still awaited. */
+const lookAgain = '1s';
+
+/** Changes one place of a plan: measure, arm, apply, verify, then confirm, or revert and prove it. */
+export async function change(input: ChangeInput): Promise<ChangeResult> {
+  const { runId } = workflowInfo();
+  const { plan } = input.signed;
+  const planned = plan.changes[input.index];
+  const place = input.path.places.find(({ name }) => name === planned?.place);
+  if (!planned || !place) throw ApplicationFailure.nonRetryable('the plan names no such place');
+  const held = { id: `${plan.run}-${place.name}-${runId.slice(0, 8)}`, token: runId };
+  const progress: ChangeProgress = { stages: [] };
+  setHandler(changeProgress, () => progress);
+  const started = Date.now();
+  const stage = (says: string): void => {
+    progress.stages.push({ says, at: Date.now() - started });
+    setCurrentDetails(progress.stages.map((one) => `- ${(one.at / 1000).toFixed(1)} s: ${one.says}`).join('\n'));
+  };
+  const end = (outcome: ChangeResult['outcome'], says: string, more: Partial<ChangeResult> = {}): ChangeResult => {
+    stage(says);
+    return { place: place.name, node: place.node, outcome, says, ...held, proof: [], ...more };
+  };
+
+  let armed = false;
+  let verification: Verification | undefined;
+  try {
+    stage('measuring the loss once more, before anything is touched');
+    const { steps: before, repeats } = await reading.measure(held.id, input);
+    if (!before.some(({ lost }) => significant(lost)))
+      return end('healed', 'the loss is gone by itself, so nothing was changed');
+    const deadline = await changing.arm(held, input);
+    armed = true;
+    stage(`before-values stored on ${place.node}, which reverts by itself at ${deadline}`);
+    for (const [index, operation] of planned.operations.entries()) {
+      await changing.apply(held, input, index);
+      stage(described(operation));
+    }
+    verification = await verify(before, repeats);
+    if (verification.helped) {
+      await changing.confirm(held, input);
+      return end('confirmed', verification.says, { verification });
+    }
+    stage(`it did not help: ${verification.says}`);
+    return await revert(verification.says);
+  } catch (error) {
+    const why = isCancellation(error) ? 'it was cancelled' : messageOf(error);
+    if (!armed && isRefusal(error)) return end('refused', why);
+    // Whether arming took effect may be unknown; reverting a change that was never armed does nothing.
+    stage(`reverting: ${why}`);
+    const reverted = await revert(why);
+    if (isCancellation(error)) throw error;
+    return reverted;
+  } finally {
+    await CancellationScope.nonCancellable(() => reading.release(held.id));
+  }
+
+  /** Looks until the effect shows or its time is over. */
+  async function verify(
+    before: Verification['steps'][number]['before'][],
+    repeats: Record<string, number>,
+  ): Promise<Verification> {
+    const until = Date.now() + plan.withinSeconds * 1000;
+    for (;;) {
+      const { steps: after } = await reading.measure(held.id, input, repeats);
+      const seen = verified(before, after);
+      if (seen.helped || Date.now() >= until) return seen;
+      stage(`no effect yet: ${seen.says}`);
+      await sleep(lookAgain);
+    }
+  }
+
+  async function revert(why: string): Promise<ChangeResult> {
+    const more = verification ? { verification } : {};
+    try {
+      const { state, proof } = await CancellationScope.nonCancellable(() => changing.revert(held, input));
+      if (state === 'conflict')
+        return end('conflict', `${why}; somebody else changed a value since, which was left alone`, { proof, ...more });
+      if (state === 'stuck') return end('stuck', `${why}; a value would not go back`, { proof, ...more });
+      if (state === 'none') return end('refused', why, more);
+      const undone = planned?.operations.every(reversible)
+        ? 'every value is back and reads as before'
+        : 'deleted entries stay deleted, all else is back';
+      return end('reverted', `${why}; ${undone}`, { proof, ...more });
+    } catch (error) {
+      const says = `${why}; the revert did not get through (${messageOf(error)}), the node's own timer does it`;
+      return end('unknown', says, more);
+    }
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.type === 'Refused';
+
+function messageOf(error: unknown): string {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}

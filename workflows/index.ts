@@ -1,0 +1,4 @@
+export { diagnose } from './diagnose.ts';
+export { remediate } from './remediate.ts';
+export { change } from './change.ts';
+export { rollback } from './rollback.ts';

@@ -1,0 +1,175 @@
+import {
+  ApplicationFailure,
+  ChildWorkflowCancellationType,
+  CancellationScope,
+  ParentClosePolicy,
+  allHandlersFinished,
+  condition,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { type ApprovalPolicy, type Decision, type RecordedDecision, outcome, refusal } from '../domain/approval.ts';
+import { described } from '../domain/operation.ts';
+import type { SignedPlan } from '../domain/plan.ts';
+import type { ChangeResult, RemediateInput, RemediateProgress, RemediateResult } from '../domain/runs.ts';
+import { publish } from './attributes.ts';
+import { change } from './change.ts';
+import { decide, decision as decisionSignal, remediateProgress } from './messages.ts';
+
+const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
+const node = proxyActivities<Activities>({ startToCloseTimeout: '60s', heartbeatTimeout: '2s', retry });
+const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
+
+type Ended = Omit<RemediateResult, 'report' | 'decisions' | 'changes' | 'signed'>;
+
+/** Plan, approval, then one change after another; the first that does not help is reverted and stops the rest. */
+export async function remediate(input: RemediateInput): Promise<RemediateResult> {
+  const { workflowId } = workflowInfo();
+  const progress: RemediateProgress = { phase: 'planning', decisions: [], changes: [] };
+  const counted: Decision[] = [];
+  let policy: ApprovalPolicy | undefined;
+  setHandler(remediateProgress, () => progress);
+
+  const validate = (decision: Decision): void => {
+    const why = policy ? refusal(policy, progress.decisions, decision, Date.now()) : 'there is no plan yet';
+    if (why !== undefined) throw ApplicationFailure.nonRetryable(why, 'Refused');
+  };
+  const record = async (decision: Decision): Promise<RecordedDecision> => {
+    const { principal, reason, decision: answer } = decision;
+    const recorded: RecordedDecision = { decision: answer, principal, reason, at: Date.now() };
+    try {
+      validate(decision);
+      await quick.authenticate(workflowId, decision);
+      // Another decision may have come in while the signature was checked.
+      validate(decision);
+      counted.push(decision);
+    } catch (error) {
+      recorded.refused = messageOf(error);
+    }
+    progress.decisions.push(recorded);
+    return recorded;
+  };
+  setHandler(
+    decide,
+    async (decision) => {
+      const recorded = await record(decision);
+      if (recorded.refused !== undefined) throw ApplicationFailure.nonRetryable(recorded.refused, 'Refused');
+      return recorded;
+    },
+    { validator: validate, description: 'Approve or reject the plan by its digest' },
+  );
+  setHandler(decisionSignal, async (decision) => void (await record(decision)));
+
+  const show = (phase: RemediateProgress['phase']): void => {
+    progress.phase = phase;
+    publish(input.visible, { phase });
+    setCurrentDetails(details(progress));
+  };
+  let ended: Ended;
+  try {
+    ended = await steps();
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    ended = { outcome: 'cancelled', says: 'it was cancelled; what had been changed was reverted' };
+  }
+  delete progress.changing;
+  await condition(allHandlersFinished);
+  const result = { ...ended, decisions: progress.decisions, changes: progress.changes };
+  const whole = { ...result, ...(progress.signed && { signed: progress.signed }) };
+  const report = await CancellationScope.nonCancellable(() =>
+    quick.writeRemediation(workflowId, input.diagnosis.run, whole),
+  );
+  show('done');
+  return { ...whole, report };
+
+  async function steps(): Promise<Ended> {
+    show('planning');
+    const planned = await node.plan(input);
+    if (!planned.signed || !planned.policy) return { outcome: 'no-remedy', says: planned.says ?? 'there is no plan' };
+    progress.signed = planned.signed;
+    policy = planned.policy;
+    const { expiresAt } = policy;
+    show('waiting for approval');
+    const open = policy;
+    const decided = await condition(
+      () => outcome(open, progress.decisions) !== 'open',
+      Math.max(1, expiresAt - Date.now()),
+    );
+    if (!decided) return { outcome: 'expired', says: 'nobody decided in time, so nothing was changed' };
+    if (outcome(open, progress.decisions) === 'rejected') {
+      const last = progress.decisions.findLast(
+        ({ decision, refused }) => decision === 'reject' && refused === undefined,
+      );
+      return { outcome: 'rejected', says: `${last?.principal ?? 'somebody'} rejected it: ${last?.reason ?? ''}` };
+    }
+    show('changing');
+    for (const index of planned.signed.plan.changes.keys()) {
+      const result = await changeAt(planned.signed, index);
+      progress.changes.push(result);
+      if (result.outcome !== 'confirmed' && result.outcome !== 'healed') break;
+    }
+    return conclusionOf(planned.signed, progress.changes);
+  }
+
+  async function changeAt(signed: SignedPlan, index: number): Promise<ChangeResult> {
+    const { path, evidence } = input.diagnosis;
+    const name = signed.plan.changes[index]?.place ?? '';
+    const place = path.places.find((one) => one.name === name);
+    // One change per node at a time: its workflow id is the lock.
+    const id = `change/${workflowInfo().taskQueue}/${place?.node ?? name}`;
+    progress.changing = id;
+    try {
+      const child = await startChild(change, {
+        workflowId: id,
+        // It always ends by itself, confirmed or reverted, whatever becomes of us.
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+        cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+        staticSummary: `${signed.plan.title} at ${name}`,
+        args: [{ remediation: workflowId, signed, index, approvals: counted, path, evidence }],
+      });
+      return await child.result();
+    } catch (error) {
+      if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error;
+      const says = `another change is in progress on ${place?.node ?? name}; plan again when it has ended`;
+      return { place: name, node: place?.node ?? name, outcome: 'refused', says, id: '', token: '', proof: [] };
+    }
+  }
+}
+
+function conclusionOf({ plan }: SignedPlan, changes: ChangeResult[]): Ended {
+  const last = changes.at(-1);
+  const says = changes.map((one) => `${one.place}: ${one.says}`).join('; ');
+  if (last?.outcome === 'confirmed' || last?.outcome === 'healed')
+    return { outcome: changes.some((one) => one.outcome === 'confirmed') ? 'confirmed' : 'healed', says };
+  const left = plan.changes.length - changes.length;
+  const rest = left > 0 ? `${says}; ${left} further changes were not started` : says;
+  if (last?.outcome === 'refused') return { outcome: 'refused', says: rest };
+  return { outcome: last?.outcome === 'reverted' ? 'reverted' : 'failed', says: rest };
+}
+
+function messageOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+function details({ phase, signed, decisions, changes }: RemediateProgress): string {
+  const plan = signed?.plan.changes.flatMap(({ place, operations }) =>
+    operations.map((operation) => `- ${place}: ${described(operation)}`),
+  );
+  const said = decisions.map(
+    (one) => `- ${one.principal}: ${one.decision}${one.refused === undefined ? '' : ` (refused: ${one.refused})`}`,
+  );
+  const done = changes.map((one) => `- **${one.place}: ${one.outcome}**, ${one.says}`);
+  return [
+    `**${phase}**`,
+    signed ? `\n${signed.plan.title} (plan ${signed.digest.slice(0, 12)})` : '',
+    ...(plan ?? []),
+    ...said,
+    ...done,
+  ].join('\n');
+}
