@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import { diagnose } from './commands/diagnose.ts';
+import { lab } from './commands/lab.ts';
+import { runbook } from './commands/runbook.ts';
 import { UserError, clearProgress, exit } from './output.ts';
 
 const program = new Command('undrop')
@@ -13,7 +15,7 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-program.addCommand(diagnose);
+for (const command of [diagnose, lab, runbook]) program.addCommand(command);
 
 try {
   await program.parseAsync();

@@ -66,7 +66,8 @@ function checkFields(node: unknown): void {
     const [object, field] = args as [ASTNode, string];
     const name = object.op === 'id' ? String(object.args) : '';
     const known = counterMaps.has(name) ? counters : name === 'before' || name === 'after' ? gauges : undefined;
-    if (known && !(field in known)) throw new ExpressionError(`${name}.${field}: there is no such counter or setting`);
+    if (known && !Object.hasOwn(known, field))
+      throw new ExpressionError(`${name}.${field}: there is no such counter or setting`);
   }
   checkFields(args);
 }

@@ -42,7 +42,7 @@ export interface Delta {
 export function deltaOf(before: Sample, after: Sample): Delta | { void: string } {
   if (before.bootId !== after.bootId) return { void: 'the node was booted between the two samples' };
   if (before.netns !== after.netns) return { void: 'the samples are of two different network namespaces' };
-  if (after.uptime < before.uptime) return { void: 'the samples are in the wrong order' };
+  if (!(after.uptime > before.uptime)) return { void: 'the samples are in the wrong order, or are one and the same' };
   const counters: Record<string, number> = {};
   for (const [name, value] of Object.entries(after.counters)) {
     const old = before.counters[name];

@@ -71,7 +71,7 @@ export const Inventory = z
     approval: Approval.prefault({}),
   })
   .superRefine((inventory, context) => {
-    const known = (name: string) => name in inventory.nodes;
+    const known = (name: string) => Object.hasOwn(inventory.nodes, name);
     const complain = (path: (string | number)[], message: string) =>
       context.addIssue({ code: 'custom', path, message });
     for (const [name, pod] of Object.entries(inventory.pods)) {
@@ -81,7 +81,8 @@ export const Inventory = z
       if (known(name)) complain(['pods', name], 'a node has the same name');
     }
     for (const name of Object.keys(inventory.services))
-      if (known(name) || name in inventory.pods) complain(['services', name], 'a node or pod has the same name');
+      if (known(name) || Object.hasOwn(inventory.pods, name))
+        complain(['services', name], 'a node or pod has the same name');
     inventory.paths.forEach((path, index) => {
       for (const name of [...path.between, ...path.via])
         if (!known(name)) complain(['paths', index], `there is no node named ${name}`);

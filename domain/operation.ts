@@ -32,10 +32,16 @@ export function forbidden(operation: Operation): string | undefined {
     const plain = /^[A-Za-z0-9._@-]{1,15}$/.test(operation.device) && names.every((name) => /^[a-z0-9-]+$/.test(name));
     return plain ? undefined : `"${operation.device}" is no plain device name, or one of its features is not`;
   }
-  if (operation.kind === 'conntrack.delete') return undefined;
-  const range = allowedSysctls[operation.key];
+  if (operation.kind === 'conntrack.delete') {
+    const { source, sourcePort, destination, destinationPort, replySource } = operation;
+    const plain =
+      [source, destination, replySource].every((address) => /^[0-9a-f.:]{2,45}$/i.test(address)) &&
+      [sourcePort, destinationPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
+    return plain ? undefined : 'an entry to delete is named by addresses and ports, and one of these is none';
+  }
+  const range = Object.hasOwn(allowedSysctls, operation.key) ? allowedSysctls[operation.key] : undefined;
   if (!range) return `undrop may not change ${operation.key}`;
-  if (operation.after < range.least || operation.after > range.most)
+  if (!Number.isInteger(operation.after) || operation.after < range.least || operation.after > range.most)
     return `${operation.key}: ${operation.after} is outside ${range.least} to ${range.most}`;
   return undefined;
 }

@@ -36,12 +36,13 @@ export function resolveTarget(inventory: Inventory, text: string): Path {
   if (!match) throw new TargetError(`the target "${text}" is not FROM->TO, such as 'web-1->dns'`);
   const [, fromName = '', toName = ''] = match;
   const from = place(inventory, fromName, 'sender');
-  const service = inventory.services[toName];
+  const service = own(inventory.services, toName);
   const to = service ? endpointPlace(inventory, toName, service) : place(inventory, toName, 'receiver');
   if (from.name === to.name) throw new TargetError(`${fromName} is both ends of the path`);
   const hops = hopsBetween(inventory, from, to).filter((name) => name !== from.name && name !== to.name);
   const peer = Object.entries(inventory.pods).find(
-    ([name, pod]) => pod.node === from.node && name !== from.name && name !== to.name && from.name in inventory.pods,
+    ([name, pod]) =>
+      pod.node === from.node && name !== from.name && name !== to.name && Object.hasOwn(inventory.pods, from.name),
   );
   return {
     text: `${fromName}->${toName}`,
@@ -51,11 +52,17 @@ export function resolveTarget(inventory: Inventory, text: string): Path {
   };
 }
 
+/** Names come from people: `constructor` is a name like any other, and not what every object inherits. */
+const own = <T>(all: Record<string, T>, name: string): T | undefined =>
+  Object.hasOwn(all, name) ? all[name] : undefined;
+
 function place(inventory: Inventory, name: string, role: Role): Place {
-  const node = inventory.nodes[name];
+  const node = own(inventory.nodes, name);
   if (node) return { name, role, node: name, address: node.address, nodeAddress: node.address };
-  const pod = inventory.pods[name];
+  const pod = own(inventory.pods, name);
   if (!pod) {
+    if (own(inventory.services, name))
+      throw new TargetError(`${name} is a Service, and a path starts at a node or pod`);
     const names = [...Object.keys(inventory.nodes), ...Object.keys(inventory.pods), ...Object.keys(inventory.services)];
     throw new TargetError(`the inventory has no "${name}"; it has: ${names.join(', ')}`);
   }

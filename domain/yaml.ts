@@ -1,4 +1,4 @@
-import { LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 /** A file that people wrote is wrong; the message names file, line and field of each fault. */
@@ -13,7 +13,7 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>): 
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const fault = document.errors[0];
   if (fault) throw new FileError(`${file}:${lines.linePos(fault.pos[0]).line} ${fault.message}`);
-  const checked = schema.safeParse(document.toJS({ maxAliasCount: 100 }));
+  const checked = schema.safeParse(plain(document, file));
   if (checked.success) return checked.data;
   const faults = checked.error.issues.map((issue) => {
     const path = [...issue.path];
@@ -26,4 +26,13 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>): 
     return `${file}:${line} ${path.map(String).join('.') || 'file'}: ${issue.message}${unknown}`;
   });
   throw new FileError(faults.join('\n'));
+}
+
+/** Aliases are resolved only here, so here one that leads nowhere or grows without end is found. */
+function plain(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    throw new FileError(`${file}:1 ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
 }

@@ -65,11 +65,11 @@ function tell(socket: Socket): void {
 async function start(port: number): Promise<void> {
   const attributes = ['UndropTarget', 'UndropPhase', 'UndropConclusion'];
   const argv = [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--headless', '--db-filename', database],
-    ...['--log-level', 'error', '--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=NORMAL'],
+    'server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--headless', '--db-filename', database,
+    '--log-level', 'error', '--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=NORMAL',
     ...settings.flatMap((setting) => ['--dynamic-config-value', setting]),
     ...attributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
-  ];
+  ]; // prettier-ignore
   const log = openSync(join(data, 'server.log'), 'a', 0o600);
   const child = spawn(binary, argv, { stdio: ['ignore', log, log] });
   server = child;

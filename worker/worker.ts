@@ -70,11 +70,16 @@ export async function startWorker(
     shutdownGraceTime: '5s',
     shutdownForceTime: '10s',
   });
-  const done = worker.run().finally(async () => {
-    observers.closeAll();
-    shells.close();
-    await connection.close();
-  });
+  const work = async (): Promise<void> => {
+    try {
+      await worker.run();
+    } finally {
+      observers.closeAll();
+      shells.close();
+      await connection.close();
+    }
+  };
+  const done = work();
   return {
     done,
     stop: async () => {

@@ -218,7 +218,8 @@ shift
 dir=$home/$id
 command -v flock >/dev/null 2>&1 || refuse "flock is missing on this node (package util-linux), so changes cannot be made safely"
 exec 9>"$lock"
-flock -w 5 9 || refuse "another command of undrop holds this node's lock"
+# Not ours to clean up then: that other command may be just arming this very change.
+flock -w 5 9 || { dir=; refuse "another command of undrop holds this node's lock"; }
 case $verb in
   arm) arm "$@" ;;
   apply) apply "$@" ;;

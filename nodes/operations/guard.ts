@@ -63,7 +63,12 @@ export async function readSettings(site: Site, operations: readonly Operation[])
 }
 
 /** Stores the before-values on the node, checks them, takes its lock and starts its timer. Returns the timer's deadline. */
-export async function arm(site: Site, change: Change, seconds: number, operations: readonly Operation[]): Promise<string> {
+export async function arm(
+  site: Site,
+  change: Change,
+  seconds: number,
+  operations: readonly Operation[],
+): Promise<string> {
   const words = operations.flatMap((operation) => [...named(operation), ...values(operation)]);
   const [line = ''] = await ask(site, ['arm', change.id, change.token, String(seconds), ...words]);
   return line.replace(/^armed /, '');
@@ -104,7 +109,8 @@ async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
   const reading = words[0] === 'read';
   const end = `END-${randomBytes(8).toString('hex')}`;
   // The guard is laid down beside its journal, so that the node's timer can run it when nobody else is there any more.
-  const stage = `umask 077; d=/run/undrop/$2; mkdir -p "$d" && cat >"$d/guard.new" <<'${end}' && mv "$d/guard.new" "$d/guard.sh" && exec sh "$d/guard.sh" "$@"\n${script}\n${end}\n`;
+  // Two attempts may come at once, so each writes a file of its own.
+  const stage = `umask 077; d=/run/undrop/$2; mkdir -p "$d" && cat >"$d/guard.$$" <<'${end}' && mv "$d/guard.$$" "$d/guard.sh" && exec sh "$d/guard.sh" "$@"\n${script}\n${end}\n`;
   const outcome = await run(
     shell,
     {
@@ -120,6 +126,9 @@ async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
   const lines = outcome.stdout.split('\n').filter((line) => line !== '');
   const refusal = lines.find((line) => line.startsWith('refused '));
   if (refusal) throw new Refused(`${place.name}: ${refusal.slice('refused '.length)}`);
-  if (outcome.code !== 0) throw new Unknown(`${place.name}: the guard ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`);
+  if (outcome.code !== 0)
+    throw new Unknown(
+      `${place.name}: the guard ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`,
+    );
   return lines;
 }

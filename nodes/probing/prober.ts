@@ -90,9 +90,14 @@ export class Prober {
 
   private async ask<T>(order: object, deadlineMs: number, signal?: AbortSignal): Promise<T> {
     const line = await new Promise<string>((resolve, reject) => {
-      const broken = (why: string): void => reject(new Error(`probing at ${this.place.name}: ${why}`));
+      let timer: NodeJS.Timeout | undefined;
+      const broken = (why: string): void => {
+        clearTimeout(timer);
+        reject(new Error(`probing at ${this.place.name}: ${why}`));
+      };
       if (!this.running || this.ended !== undefined) return broken(this.ended ?? 'the prober is not open');
-      const timer = setTimeout(() => broken(`no answer within ${Math.round(deadlineMs / 1000)} s`), deadlineMs);
+      timer = setTimeout(() => broken(`no answer within ${Math.round(deadlineMs / 1000)} s`), deadlineMs);
+      if (signal?.aborted) return broken('it was cancelled');
       signal?.addEventListener('abort', () => broken('it was cancelled'), { once: true });
       this.waiting.push((text) => {
         clearTimeout(timer);

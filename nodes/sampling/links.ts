@@ -28,9 +28,10 @@ export function parseDevices(lines: string[]): Record<string, number> {
   for (const line of lines) {
     const match = /^\s*([^:\s]+):\s*(.*)$/.exec(line);
     if (!match) continue;
-    const values = (match[2] ?? '').split(/\s+/).map(Number);
-    result[`link.${match[1]}.rx_dropped`] = values[3] ?? Number.NaN;
-    result[`link.${match[1]}.tx_dropped`] = values[11] ?? Number.NaN;
+    const values = (match[2] ?? '').split(/\s+/);
+    if (values.length < 16 || !values.every((value) => /^\d+$/.test(value))) continue;
+    result[`link.${match[1]}.rx_dropped`] = Number(values[3]);
+    result[`link.${match[1]}.tx_dropped`] = Number(values[11]);
   }
   return result;
 }

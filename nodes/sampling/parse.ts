@@ -19,12 +19,17 @@ import { parseEntries, parseSockets } from './tables.ts';
  */
 export function parseSample(output: string, nonce: string): Sample {
   const parts = splitParts(output, nonce);
+  for (const name of perCpuParts)
+    if (parts.get(name)?.cut)
+      parts.set(name, { lines: [], missing: 'it was cut, and a sum over some of the processors is none', cut: false });
   const lines = (name: string): string[] => parts.get(name)?.lines ?? [];
   const identity = words(lines('identity'));
   const bootId = identity.get('boot');
   const netns = /\d+/.exec(identity.get('netns') ?? '')?.[0];
-  if (!bootId || !netns) throw new SampleError('the reading does not say which boot and network namespace it is of');
-  const sysctls = parseSysctls(lines('sysctls'));
+  const uptime = Number.parseFloat(identity.get('uptime') ?? '');
+  if (!bootId || !netns || !Number.isFinite(uptime))
+    throw new SampleError('the reading does not say when and of which boot and network namespace it is');
+  const sysctls = parseSysctls(lines('sysctls'), parts.get('sysctls')?.cut === true);
   const sockstat = parseSockstat(lines('sockstat'));
   const iptables = parseIptables(lines('iptables'));
   const counters = {
@@ -38,10 +43,10 @@ export function parseSample(output: string, nonce: string): Sample {
   return {
     bootId,
     netns,
-    uptime: Number(identity.get('uptime')),
+    uptime,
     kernel: identity.get('kernel') ?? '',
     root: identity.get('uid') === '0',
-    cpus: Number(identity.get('cpus') ?? 1),
+    cpus: Number(identity.get('cpus')) || 1,
     tools: lines('identity').flatMap((line) => /^(?:tool |(?=python ))(\S+)/.exec(line)?.[1] ?? []),
     counters: only(counters, known),
     gauges: only({ ...sysctls, ...sockstat }, knownGauges),
@@ -67,6 +72,9 @@ export function parseSample(output: string, nonce: string): Sample {
     cut: [...parts].filter(([, part]) => part.cut).map(([name]) => name),
   };
 }
+
+/** Tables with a line for each processor, which only count as a whole. */
+const perCpuParts = ['softnet', 'conntrack', 'arp'];
 
 /** The names that /proc gives two columns, by those of `conntrack -S`. */
 const conntrackNames: Record<string, string> = { clashres: 'clash_resolve', chainlength: 'chaintoolong' };
@@ -106,6 +114,7 @@ function parseSnmp6(lines: string[]): Record<string, number> {
 function parsePerCpu(lines: string[], prefix: string, renamed: Record<string, string>): Record<string, number> {
   const [header, ...rows] = lines.map((line) => line.trim().split(/\s+/));
   const result: Record<string, number> = {};
+  if (rows.length === 0) return result;
   header?.forEach((name, column) => {
     if (name === 'entries') return; // the table's total, repeated on every line
     result[prefix + (renamed[name] ?? name)] = rows.reduce(
@@ -135,17 +144,19 @@ function parseSockstat(lines: string[]): Record<string, number> {
 }
 
 /** `path:value` lines; of a setting with several values (udp_mem) the last one, its hard limit. */
-function parseSysctls(lines: string[]): Record<string, number> {
+function parseSysctls(lines: string[], cut: boolean): Record<string, number> {
   const result: Record<string, number> = {};
-  let strictest = 0;
+  const filters = new Map<string, number>();
   for (const line of lines) {
     const [path = '', value = ''] = line.split(':');
     const name = path.split('/').at(-1) ?? '';
-    const numbers = value.split(/\s+/).map(Number);
-    if (name === 'rp_filter') strictest = Math.max(strictest, numbers[0] === 1 ? 1 : 0);
+    const numbers = value.split(/\s+/).map((word) => (/^-?\d+$/.test(word) ? Number(word) : Number.NaN));
+    if (name === 'rp_filter') filters.set(path.split('/').at(-2) ?? '', numbers[0] ?? Number.NaN);
     else if (name === 'udp_mem') result['udp_mem_max'] = numbers[2] ?? Number.NaN;
     else result[name] = numbers[0] ?? Number.NaN;
   }
-  if (lines.length > 0) result['rp_filter_max'] = strictest;
+  // The higher of `all` and the device's own value holds, and 2 (loose) is higher than 1 (strict).
+  const strict = filters.get('all') !== 2 && [...filters.values()].includes(1);
+  if (strict || (filters.has('all') && !cut)) result['rp_filter_max'] = strict ? 1 : 0;
   return result;
 }

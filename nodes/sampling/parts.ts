@@ -32,8 +32,8 @@ export function splitParts(output: string, nonce: string): Map<string, Part> {
     } else if (word === 'miss') {
       parts.set(first, { lines: [], missing: rest.join(' '), cut: false });
     } else if (word === 'end') {
-      // Without a status line the part was cut at its bound, so its last line may be half a line.
-      const cut = status === undefined;
+      // Cut at its bound (no status line) or killed halfway: its last line may be half a line.
+      const cut = status === undefined || status > 128;
       if (!parts.has(name)) parts.set(name, { lines: cut ? lines.slice(0, -1) : lines, cut });
       const why = failure(status, lines);
       if (why) parts.set(name, { lines: [], missing: why, cut: false });

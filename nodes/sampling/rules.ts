@@ -17,12 +17,12 @@ export function parseIptables(lines: string[]): { rules: Rule[]; tables: Set<str
       if (nft) tables.add(`ip ${table}`).add(`ip6 ${table}`);
     } else {
       const policy = /^:(\S+) DROP \[(\d+):/.exec(line);
-      const rule = /^\[(\d+):\d+\] -A (.*) -j (DROP|REJECT|MASQUERADE|SNAT)\b(.*)$/.exec(line);
+      const rule = /^\[(\d+):\d+\] (-A .*)$/.exec(line);
+      const bare = unquoted(line);
+      const target = / -j (DROP|REJECT|MASQUERADE|SNAT)(?= |$)/.exec(bare)?.[1];
       if (policy) rules.push(described(`${table}: policy of ${policy[1]} DROP`, 'drop', Number(policy[2]), '', seen));
-      else if (rule) {
-        const text = `${table}: -A ${rule[2]} -j ${rule[3]}${rule[4]}`;
-        rules.push(described(text, verdictOf(rule[3] ?? ''), Number(rule[1]), text, seen));
-      }
+      else if (rule && target)
+        rules.push(described(`${table}: ${rule[2]}`, verdictOf(target), Number(rule[1]), bare, seen));
     }
   }
   return { rules, tables };
@@ -41,18 +41,22 @@ export function parseNft(lines: string[], skipped: Set<string>): Rule[] {
     else if (chainHead) chain = chainHead[1] ?? '';
     else if (!skipped.has(table)) {
       const policy = /^\t\ttype .*policy drop;/.test(line);
-      const verdict = policy ? 'drop' : /\b(drop|reject|masquerade|snat)\b/.exec(line)?.[1];
-      if (!verdict || (/^\t\ttype /.test(line) && !policy)) continue;
+      const bare = unquoted(line).replace(/\b(jump|goto) \S+/g, '');
+      const verdict = policy ? 'drop' : /(?<=\s)(drop|reject|masquerade|snat)(?=\s|$)/.exec(bare)?.[1];
+      if (!verdict || (line.startsWith('\t\ttype ') && !policy)) continue;
       const packets = /counter packets (\d+)/.exec(line)?.[1];
       const body = line.trim().replace(/counter packets \d+ bytes \d+ ?/, '');
       const text = `nft ${table} ${chain}: ${body}`;
       rules.push(
-        described(text, verdict as Rule['verdict'], packets === undefined ? null : Number(packets), body, seen),
+        described(text, verdict as Rule['verdict'], packets === undefined ? null : Number(packets), bare, seen),
       );
     }
   }
   return rules;
 }
+
+/** Without comments and log prefixes, in which people write anything. */
+const unquoted = (line: string): string => line.replace(/"(?:\\.|[^"\\])*"/g, '""');
 
 const verdictOf = (target: string): Rule['verdict'] => target.toLowerCase() as Rule['verdict'];
 
@@ -78,6 +82,8 @@ function described(
 }
 
 function protocolOf(match: string): Rule['protocol'] {
+  const not = /! -p (\S+)/.exec(match)?.[1];
+  if (not) return /^(udp|17)$/.test(not) ? 'other' : 'udp';
   const name = /-p (\S+)/.exec(match)?.[1] ?? /(?:meta l4proto|ip protocol|ip6 nexthdr) (\w+)/.exec(match)?.[1];
   if (/^(icmp|icmpv6|ipv6-icmp|1|58)$/.test(name ?? '') || /\bicmp(v6)? type/.test(match)) return 'icmp';
   if (/^(tcp|sctp|gre|esp|6)$/.test(name ?? '') || /\btcp (dport|sport|flags)/.test(match)) return 'other';

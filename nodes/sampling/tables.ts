@@ -8,6 +8,7 @@ export function parseEntries(lines: string[]): Entry[] {
       [...line.matchAll(new RegExp(`\\b${key}=(\\S+)`, 'g'))].map((m) => m[1] ?? '');
     const [sources, destinations, sports, dports] = [all('src'), all('dst'), all('sport'), all('dport')];
     if (!head || [sources, destinations, sports, dports].some((pair) => pair.length !== 2)) return [];
+    if (![...sports, ...dports].every((port) => /^\d+$/.test(port))) return [];
     return [
       {
         source: sources[0] ?? '',
@@ -29,10 +30,10 @@ export function parseEntries(lines: string[]): Entry[] {
 export function parseSockets(lines: string[]): Sample['sockets'] {
   return lines.flatMap((line) => {
     const fields = line.trim().split(/\s+/);
-    const [address = '', port = ''] = (fields[1] ?? '').split(':');
+    const [, address = '', port = ''] = /^([0-9A-F]+):([0-9A-F]{4})$/.exec(fields[1] ?? '') ?? [];
     const queued = Number.parseInt((fields[4] ?? '').split(':')[1] ?? '', 16);
-    const drops = Number(fields[12]);
-    if (!/^\d+:$/.test(fields[0] ?? '') || !Number.isFinite(queued) || !Number.isInteger(drops)) return [];
-    return [{ address, port: Number.parseInt(port, 16), queued, drops, inode: Number(fields[9]) }];
+    const [inode, drops] = [Number(fields[9]), Number(fields[12])];
+    if (!/^\d+:$/.test(fields[0] ?? '') || !port || ![queued, inode, drops].every(Number.isInteger)) return [];
+    return [{ address, port: Number.parseInt(port, 16), queued, drops, inode }];
   });
 }

@@ -7,6 +7,7 @@ import {
   Output,
   defaultMaxBytes,
   entered,
+  neverStarted,
   quoted,
 } from './shell.ts';
 
@@ -69,8 +70,7 @@ class ProcessRun implements Running {
       clearTimeout(timer);
       command.signal?.removeEventListener('abort', cancel);
       if (this.ended) return { kind: 'unknown', why: this.ended, stdout: output.stdout };
-      if (result.exitCode === 127 && /not found|No such file/.test(output.stderr) && !output.stdout)
-        return { kind: 'failed', why: output.stderr.trim() };
+      if (neverStarted(result.exitCode, output.stderr)) return { kind: 'failed', why: output.stderr.trim() };
       return { kind: 'exited', code: result.exitCode ?? 128, stdout: output.stdout, stderr: output.stderr };
     });
   }

@@ -1,3 +1,5 @@
+import { StringDecoder } from 'node:string_decoder';
+
 /** A command for a node. Words are passed as they are: no word is ever read by a shell as anything but itself. */
 export interface Command {
   argv: readonly string[];
@@ -53,18 +55,30 @@ export function entered(command: Command): string[] {
 /** A POSIX shell word that stands for exactly this text. */
 export const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
 
+/**
+ * Whether a status 127 is the launcher's word that the program is not there. Any other 127 is the command's own: a script
+ * in which one program was missing has run up to there.
+ */
+export const neverStarted = (code: number | null | undefined, stderr: string): boolean =>
+  code === 127 &&
+  /^[^\n]*(\bexec: .*not found|nsenter: (failed to execute|can't execute) .*|timeout: (failed to run command|can't execute) .*)$/.test(
+    stderr.trimEnd(),
+  );
+
 /** Collects output up to a bound; `full` is called once, when it is exceeded. */
 export class Output {
   stdout = '';
   stderr = '';
   private left: number;
   private readonly full: () => void;
+  // A character may arrive in two pieces.
+  private readonly decoders = { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
   constructor(maxBytes: number, full: () => void) {
     this.left = maxBytes;
     this.full = full;
   }
   add(stream: 'stdout' | 'stderr', chunk: Buffer): string {
-    const kept = chunk.subarray(0, Math.max(0, this.left)).toString('utf8');
+    const kept = this.decoders[stream].write(chunk.subarray(0, Math.max(0, this.left)));
     const overflow = this.left >= 0 && chunk.length > this.left;
     this.left -= chunk.length;
     this[stream] += kept;

@@ -1,72 +1,95 @@
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import ssh2, {
-  type Client as Connection,
-  type ClientChannel,
-  type ConnectConfig,
-  type ServerHostKeyAlgorithm,
-} from 'ssh2';
+import { setTimeout as sleep } from 'node:timers/promises';
+import ssh2, { type Client as Connection, type ConnectConfig, type ServerHostKeyAlgorithm } from 'ssh2';
 import type { SshSpec } from '../../domain/inventory.ts';
 import { knownHost } from './known-hosts.ts';
-import {
-  type Command,
-  type Outcome,
-  type Running,
-  type Shell,
-  Output,
-  defaultMaxBytes,
-  entered,
-  quoted,
-} from './shell.ts';
+import type { Command, Outcome, Running, Shell } from './shell.ts';
+import { SshRun, remoteLine } from './ssh-run.ts';
 
 /** How long a node may take to let us in: beyond this it is named as unreachable. */
 const connectMs = 8_000;
+/** How long closing waits until the node has ended what still ran there. */
+const farewellMs = 1_000;
 
 const home = (path: string): string => path.replace(/^~(?=\/)/, homedir());
 
 /** Runs commands over one kept ssh connection; it is made at first use and again after it was lost. */
 export class SshShell implements Shell {
   private readonly spec: SshSpec;
+  private readonly running = new Set<SshRun>();
   private connection: Promise<Connection> | undefined;
+  /** Set while the connection is being made. */
+  private connecting: Connection | undefined;
 
   constructor(spec: SshSpec) {
     this.spec = spec;
   }
 
   async start(command: Command, onStdout?: (text: string) => void): Promise<Running> {
-    let channel: ClientChannel;
+    const patience = Math.min(connectMs, command.deadlineMs);
+    let connection: Connection;
     try {
-      const connection = await this.connected();
-      channel = await new Promise<ClientChannel>((resolve, reject) => {
-        const late = setTimeout(
-          () => reject(new Error('the node opens no session')),
-          Math.min(connectMs, command.deadlineMs),
-        );
-        connection.exec(remoteLine(command), (error, opened) => {
-          clearTimeout(late);
-          if (error) reject(error);
-          else resolve(opened);
-        });
-      });
+      connection = await inTime(this.connected(), patience, command.signal);
     } catch (error) {
-      // Once the exec request is out, only a refusal says that the command did not run; a lost connection is unknown.
-      const why = `ssh ${this.spec.user}@${this.spec.host}:${this.spec.port}: ${message(error)}`;
-      return { write: () => {}, end: () => {}, kill: () => {}, done: Promise.resolve({ kind: 'failed', why }) };
+      return this.over('failed', message(error));
     }
-    return new SshRun(channel, command, onStdout);
+    const mark = randomBytes(8).toString('hex');
+    return new Promise<Running>((resolve) => {
+      let tooLate = false;
+      const late = setTimeout(() => {
+        tooLate = true;
+        resolve(this.over('unknown', 'the node opens no session'));
+      }, patience);
+      try {
+        connection.exec(remoteLine(command, mark), (error, channel) => {
+          clearTimeout(late);
+          if (error) return resolve(this.over(refused(error) ? 'failed' : 'unknown', message(error)));
+          // Here and not after an await: a short command may end within the same packet.
+          const run = new SshRun(connection, channel, command, mark, onStdout);
+          this.running.add(run);
+          void run.gone.finally(() => this.running.delete(run));
+          if (tooLate) run.kill();
+          resolve(run);
+        });
+      } catch (error) {
+        clearTimeout(late);
+        resolve(this.over('failed', message(error)));
+      }
+    });
   }
 
   close(): void {
-    void this.connection?.then((connection) => connection.end()).catch(() => {});
+    const ending = [...this.running].map((run) => {
+      run.kill();
+      return run.gone;
+    });
+    void this.connection
+      ?.then(async (connection) => {
+        if (ending.length > 0) await Promise.race([Promise.all(ending), sleep(farewellMs)]);
+        connection.end();
+      })
+      .catch(() => {});
+    this.connecting?.destroy();
     this.connection = undefined;
   }
 
+  private over(kind: 'failed' | 'unknown', reason: string): Running {
+    const why = `ssh ${this.spec.user}@${this.spec.host}:${this.spec.port}: ${reason}`;
+    const outcome: Outcome = kind === 'failed' ? { kind, why } : { kind, why, stdout: '' };
+    return { write: () => {}, end: () => {}, kill: () => {}, done: Promise.resolve(outcome) };
+  }
+
   private connected(): Promise<Connection> {
-    this.connection ??= this.connect().catch((error: unknown) => {
-      this.connection = undefined;
-      throw error;
-    });
-    return this.connection;
+    if (this.connection) return this.connection;
+    const made = this.connect();
+    this.connection = made;
+    const lost = (): void => {
+      if (this.connection === made) this.connection = undefined;
+    };
+    made.then((connection) => connection.on('close', lost).on('error', lost), lost);
+    return made;
   }
 
   private async connect(): Promise<Connection> {
@@ -91,17 +114,17 @@ export class SshShell implements Shell {
       ...(identity ? { privateKey: await readFile(home(identity)) } : { agent: process.env['SSH_AUTH_SOCK'] ?? '' }),
     };
     const connection = new ssh2.Client();
+    this.connecting = connection;
     await new Promise<void>((resolve, reject) => {
       connection.on('ready', resolve);
       connection.on('error', (error) =>
         reject(mismatch ? new Error(`the host shows another key than ${knownHosts} has; nothing was sent`) : error),
       );
+      connection.on('close', () => reject(new Error('the node closed the connection')));
       connection.connect(config);
+    }).finally(() => {
+      this.connecting = undefined;
     });
-    const lost = (): void => {
-      this.connection = undefined;
-    };
-    connection.on('close', lost).on('error', lost);
     return connection;
   }
 }
@@ -110,67 +133,22 @@ export class SshShell implements Shell {
 const signatures = (type: string): ServerHostKeyAlgorithm[] =>
   (type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type]) as ServerHostKeyAlgorithm[];
 
-/** sshd hands this line to the user's login shell. `timeout` ends the command on the node when we no longer can. */
-function remoteLine(command: Command): string {
-  const seconds = Math.ceil(command.deadlineMs / 1000) + 1;
-  return `exec timeout -s KILL ${seconds} ${entered(command).map(quoted).join(' ')}`;
-}
+/** Only the node's own refusal says that a command did not run; when the connection is lost meanwhile, nobody knows. */
+const refused = (error: Error): boolean => 'reason' in error || error.message === 'Unable to exec';
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-class SshRun implements Running {
-  readonly done: Promise<Outcome>;
-  private readonly channel: ClientChannel;
-  private ended = '';
-  private settle: () => void = () => {};
-
-  constructor(channel: ClientChannel, command: Command, onStdout?: (text: string) => void) {
-    this.channel = channel;
-    const maxBytes = command.maxBytes ?? defaultMaxBytes;
-    const output = new Output(maxBytes, () => this.stop(`it printed more than ${maxBytes} bytes`));
-    let code: number | null | undefined;
-    channel.on('data', (chunk: Buffer) => {
-      const text = output.add('stdout', chunk);
-      onStdout?.(text);
-    });
-    channel.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
-    channel.on('error', () => {});
-    const timer = setTimeout(() => this.stop(`no end after ${command.deadlineMs} ms`), command.deadlineMs);
-    const cancel = (): void => this.stop('it was cancelled');
-    command.signal?.addEventListener('abort', cancel, { once: true });
-    this.done = new Promise<Outcome>((resolve) => {
-      channel.on('exit', (status: number | null) => {
-        code = status ?? 137;
-      });
-      this.settle = () => {
-        clearTimeout(timer);
-        command.signal?.removeEventListener('abort', cancel);
-        if (this.ended) resolve({ kind: 'unknown', why: this.ended, stdout: output.stdout });
-        else if (code === undefined)
-          resolve({ kind: 'unknown', why: 'the connection was lost before the command ended', stdout: output.stdout });
-        else if (code === 127 && !output.stdout)
-          resolve({ kind: 'failed', why: output.stderr.trim() || 'no such program' });
-        else resolve({ kind: 'exited', code: code ?? 137, stdout: output.stdout, stderr: output.stderr });
-      };
-      channel.on('close', this.settle);
-    });
-    if (command.signal?.aborted) cancel();
-  }
-
-  write(text: string): void {
-    this.channel.write(text);
-  }
-  end(): void {
-    this.channel.end();
-  }
-  kill(): void {
-    this.stop('it was ended');
-  }
-
-  private stop(why: string): void {
-    this.ended ||= why;
-    this.channel.signal('KILL');
-    this.channel.close();
-    this.settle();
-  }
+async function inTime<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T> {
+  let stop = (): void => {};
+  const given = new Promise<never>((_, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no connection within ${ms} ms`)), ms);
+    const cancel = (): void => reject(new Error('it was cancelled'));
+    signal?.addEventListener('abort', cancel, { once: true });
+    if (signal?.aborted) cancel();
+    stop = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', cancel);
+    };
+  });
+  return Promise.race([promise, given]).finally(() => stop());
 }

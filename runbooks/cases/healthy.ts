@@ -1,6 +1,6 @@
-import { counters } from '../domain/counters.ts';
-import type { Sample } from '../domain/sample.ts';
-import type { Path, Place } from '../domain/target.ts';
+import { counters } from '../../domain/counters.ts';
+import type { Sample } from '../../domain/sample.ts';
+import type { Path, Place } from '../../domain/target.ts';
 
 const addresses = { shop: '10.60.1.15', 'worker-a': '192.0.2.11', 'dns-1': '10.60.2.53', 'worker-b': '198.51.100.12' };
 const [onA, onB] = [

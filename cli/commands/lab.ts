@@ -1,0 +1,126 @@
+import { Command, Option } from 'commander';
+import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
+
+const load = () => import('../../lab/lab.ts');
+const labOption = (): Option => new Option('-l, --lab <lab>', 'which lab').choices(['netns', 'vm']).default('netns');
+type Lab = { lab: 'netns' | 'vm' };
+
+/** Runs a lab's work; what its scripts complain about is all that the user needs. */
+async function inLab(work: (lab: typeof import('../../lab/lab.ts')) => Promise<void>): Promise<void> {
+  const lab = await load();
+  try {
+    await work(lab);
+  } catch (error) {
+    if (error instanceof lab.LabError) throw new UserError(error.message, exit.failed);
+    throw error;
+  }
+}
+
+const up = new Command('up')
+  .description('make the lab: namespaces of undrop’s own, nothing of this machine is touched')
+  .addOption(labOption())
+  .action(({ lab }: Lab) =>
+    inLab(async (labs) => {
+      await labs.up(lab, progress);
+      clearProgress();
+      print(
+        `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
+      );
+    }),
+  );
+
+const down = new Command('down')
+  .description('remove the lab, also after a crash')
+  .addOption(labOption())
+  .action(({ lab }: Lab) => inLab((labs) => labs.down(lab)));
+
+const breaks = new Command('break')
+  .description('inject a fault')
+  .argument('<fault>')
+  .action((id: string) =>
+    inLab(async (labs) => {
+      const fault = labs.faultNamed(id);
+      await labs.inject(fault);
+      print(`${fault.title}. Try: undrop diagnose '${fault.target}' -i lab/${fault.lab}/undrop.yaml`);
+    }),
+  );
+
+const heals = new Command('heal')
+  .description('take a fault back')
+  .argument('<fault>')
+  .action((id: string) => inLab((labs) => labs.heal(labs.faultNamed(id))));
+
+const list = new Command('faults')
+  .description('list the faults and what must be found')
+  .option('--json')
+  .action(async ({ json }: { json?: true }) => {
+    const { faults } = await import('../../lab/fault.ts');
+    if (json) return printJson(faults());
+    for (const { id, lab, title, expect } of faults())
+      print(`${id.padEnd(28)} ${lab.padEnd(6)} ${expect.join(' ') || paint.dim('nothing')}  ${paint.dim(title)}`);
+  });
+
+const matrix = new Command('matrix')
+  .description('inject every fault, diagnose it, and compare with what must be found')
+  .argument('[faults...]', 'only these')
+  .addOption(labOption())
+  .option('--write', 'write docs/matrix.md')
+  .option('--json')
+  .action((ids: string[], options: Lab & { write?: true; json?: true }) =>
+    inLab(async (labs) => {
+      const [{ faults }, { diagnoseFault, matrixMarkdown }, { loadRunbook }] = await Promise.all([
+        import('../../lab/fault.ts'),
+        import('../../lab/matrix.ts'),
+        import('../../runbooks/load.ts'),
+      ]);
+      const runbook = loadRunbook();
+      const wanted = ids.length ? ids.map(labs.faultNamed) : faults().filter(({ lab }) => lab === options.lab);
+      const rows = [];
+      for (const lab of new Set(wanted.map((fault) => fault.lab))) {
+        await labs.up(lab, progress);
+        try {
+          for (const fault of wanted.filter((one) => one.lab === lab)) {
+            progress(`${fault.id} …`);
+            const row = await diagnoseFault(fault, runbook);
+            rows.push(row);
+            clearProgress();
+            const found = row.proved.join(', ') || row.conclusion.kind;
+            if (!options.json)
+              print(`${row.ok ? paint.green('right') : paint.red('WRONG')}  ${fault.id.padEnd(28)} ${found}`);
+          }
+        } finally {
+          await labs.down(lab);
+        }
+      }
+      if (options.json)
+        printJson(
+          rows.map(({ fault, proved, ok, conclusion }) => ({
+            fault: fault.id,
+            expect: fault.expect,
+            proved,
+            ok,
+            conclusion,
+          })),
+        );
+      else if (options.write) {
+        const { writeFile } = await import('node:fs/promises');
+        await writeFile(new URL('../../docs/matrix.md', import.meta.url), matrixMarkdown(runbook, rows));
+      }
+      const wrong = rows.filter(({ ok }) => !ok).length;
+      if (!options.json) print(`${rows.length - wrong} right, ${wrong} wrong`);
+      process.exitCode = wrong ? exit.failed : exit.ok;
+    }),
+  );
+
+export const lab = new Command('lab')
+  .description('real networks to break: bring one up, inject faults, see what is found')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  undrop lab up && undrop lab break narrow-wire
+  undrop diagnose 'p1->p2' -i lab/netns/undrop.yaml
+  undrop lab heal narrow-wire && undrop lab down
+`,
+  );
+for (const command of [up, breaks, heals, list, matrix, down]) lab.addCommand(command);

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { $, ProcessOutput } from 'zx';
+import { Inventory } from '../domain/inventory.ts';
+import { parseYaml } from '../domain/yaml.ts';
+import { type Fault, faults } from './fault.ts';
+
+export const labs = ['netns', 'vm'] as const;
+export type Lab = (typeof labs)[number];
+
+/** A lab script failed; the message ends with what it said. */
+export class LabError extends Error {}
+
+const home = (lab: Lab): string => fileURLToPath(new URL(lab, import.meta.url));
+const quiet = (lab: Lab, env: Record<string, string> = {}) =>
+  $({ quiet: true, env: { ...process.env, ...env, UNDROP_LAB_HOME: home(lab) } });
+
+/** Makes the lab anew, also over the remains of one that crashed. @param onLine gets what the script tells meanwhile */
+export async function up(lab: Lab, onLine?: (line: string) => void): Promise<void> {
+  if (process.getuid?.() !== 0) throw new LabError('a lab makes network namespaces, which needs root');
+  await script(lab, 'up.sh', onLine);
+}
+
+export const down = async (lab: Lab): Promise<void> => script(lab, 'down.sh');
+
+async function script(lab: Lab, name: string, onLine?: (line: string) => void): Promise<void> {
+  const running = quiet(lab)`sh ${`${home(lab)}/${name}`}`;
+  for (const stream of [running.stdout, running.stderr])
+    stream.on('data', (chunk: Buffer) => onLine?.(chunk.toString().trim().split('\n').at(-1) ?? ''));
+  await running.catch((error: unknown) => {
+    throw failed(`${lab}/${name}`, error);
+  });
+}
+
+/** @throws LabError that lists the faults there are */
+export function faultNamed(id: string): Fault {
+  const all = faults();
+  const fault = all.find((one) => one.id === id);
+  if (!fault) throw new LabError(`there is no fault ${id}; there are: ${all.map((one) => one.id).join(', ')}`);
+  return fault;
+}
+
+export const inject = async (fault: Fault): Promise<void> => snippet(fault, 'inject');
+export const heal = async (fault: Fault): Promise<void> => snippet(fault, 'heal');
+
+async function snippet(fault: Fault, what: 'inject' | 'heal'): Promise<void> {
+  const running = quiet(fault.lab)({ input: `set -eu\n. "$UNDROP_LAB_HOME/lib.sh"\n${fault[what]}` })`sh -s`;
+  await running.catch((error: unknown) => {
+    throw failed(`${what} ${fault.id}`, error);
+  });
+}
+
+const failed = (what: string, error: unknown): LabError => {
+  const said = error instanceof ProcessOutput ? error.stderr.trim() || `status ${error.exitCode}` : String(error);
+  return new LabError(`${what}: ${said.split('\n').slice(-5).join('\n')}`);
+};
+
+export function labInventory(lab: Lab): Inventory {
+  const file = `${home(lab)}/undrop.yaml`;
+  return parseYaml(readFileSync(file, 'utf8'), `lab/${lab}/undrop.yaml`, Inventory);
+}

@@ -1,0 +1,106 @@
+import type { Edge, Evidence } from '../../domain/evidence.ts';
+import { type ProbeResult, type SizeResult, addProbes } from '../../domain/probe.ts';
+import type { Methodology } from '../../domain/runbook.ts';
+import { Entry, Sample } from '../../domain/sample.ts';
+import { evidenceOf } from '../../domain/steps.ts';
+import type { Case, Delta, PlaceForm, ProbeForm } from './form.ts';
+import { healthyEntry, healthyPath, healthySample } from './healthy.ts';
+
+/** The evidence of a run that saw this case: the healthy path with what the case says of it. */
+export function evidenceFor(one: Case, methodology: Methodology): Evidence {
+  const { service, ...rest } = healthyPath;
+  const deltas = [one.control, ...one.windows].map(({ delta }) => delta);
+  let samples = Object.fromEntries(
+    healthyPath.places.map((place) => {
+      const moving = deltas.flatMap((delta) => Object.keys(delta[place.name] ?? {}));
+      return [place.name, changed(healthySample(place), one.samples[place.name], moving)];
+    }),
+  );
+  const first: Edge = { at: 0, samples, failed: {} };
+  let at = 0;
+  const edge = (seconds: number, delta: Record<string, Delta>, failed: Record<string, string>, chip = 0): Edge => {
+    at += seconds * 1000;
+    samples = Object.fromEntries(
+      Object.entries(samples).map(([name, sample]) => [name, grown(name, sample, seconds, delta[name] ?? {}, chip)]),
+    );
+    const seen = Object.entries(samples).filter(([name]) => !(name in failed));
+    return { at, samples: Object.fromEntries(seen.map(([name, sample]) => [name, light(sample)])), failed };
+  };
+  const control = { step: 'control', after: edge(one.control.seconds, one.control.delta, {}) };
+  const taken = one.windows.flatMap(({ step, probe, seconds, delta, failed }) => {
+    const route = methodology.steps.find(({ id }) => id === step)?.probe.route;
+    const oneWay = route === 'path' || route === 'reverse';
+    const chips = Array.isArray(probe.lost) ? probe.lost.map((_, chip) => chip) : [undefined];
+    return chips.map((chip) => ({
+      step,
+      after: edge(seconds, delta, failed, chip),
+      probe: probeOf(probe, oneWay, chip),
+      ...(chip !== undefined && { chip }),
+    }));
+  });
+  return evidenceOf({ path: one.service === 'none' ? rest : { ...rest, service }, first, parts: [control, ...taken] });
+}
+
+function changed(sample: Sample, form: Partial<PlaceForm> | undefined, moving: string[]): Sample {
+  const { without = [], gauges, features, routes, missing, entries, ...lists } = form ?? {};
+  const given = Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
+  // A device is compared only where both samples have it.
+  const devices = moving.filter((name) => name.includes('.')).map((name) => [name, 0]);
+  return {
+    ...sample,
+    ...given,
+    ...(entries && { entries: entries.map((entry) => Entry.parse({ ...healthyEntry, ...entry })) }),
+    counters: Object.fromEntries(Object.entries(sample.counters).filter(([name]) => !without.includes(name))),
+    devices: { ...Object.fromEntries(devices), ...sample.devices },
+    gauges: { ...sample.gauges, ...gauges },
+    features: { ...sample.features, ...features },
+    routes: { ...sample.routes, ...Sample.shape.routes.parse(routes ?? {}) },
+    missing: { ...sample.missing, ...missing },
+  };
+}
+
+/** The sample after a window in which the delta took place. */
+function grown(place: string, old: Sample, seconds: number, delta: Delta, chip: number): Sample {
+  const sample = structuredClone({ ...old, uptime: old.uptime + seconds });
+  for (const [name, moved] of Object.entries(delta)) {
+    const by = ofChip(moved, chip);
+    const [kind, id] = name.split(/ (.*)/);
+    const rule = sample.rules.find((each) => kind === 'rule' && each.id === id);
+    const socket = sample.sockets.find((each) => kind === 'socket' && each.port === Number(id));
+    const record = name in sample.counters ? sample.counters : sample.devices;
+    if (rule) rule.packets = (rule.packets ?? 0) + by;
+    else if (socket) socket.drops += by;
+    else if (record[name] !== undefined) record[name] += by;
+    else throw new Error(`${place} has no ${name} that could move`);
+  }
+  return sample;
+}
+
+/** Only the first sample of a run is a full one. */
+const light = (sample: Sample): Sample => ({
+  ...sample, links: [], features: {}, neighbours: [], routes: {}, entries: [], log: [],
+}); // prettier-ignore
+
+const ofChip = (value: number | number[], chip: number): number => (Array.isArray(value) ? (value[chip] ?? 0) : value);
+
+function probeOf(form: ProbeForm, oneWay: boolean, chip = 0): ProbeResult {
+  const sent = ofChip(form.sent, chip);
+  const lost = form.lost;
+  const bySize = typeof lost === 'object' && !Array.isArray(lost) ? lost : { [form.size]: ofChip(lost, chip) };
+  const sizes = Object.entries(bySize).map(([size, count]): SizeResult => {
+    const answered = sent - count - form.ownDrops;
+    return { size: Number(size), sent, tooBig: 0, answered, arrived: answered + form.replyLost, lost: count };
+  });
+  const all = sizes.reduce((sum, one) => sum + one.lost, 0);
+  return {
+    ...addProbes([]),
+    sent: sent * sizes.length,
+    answered: sizes.reduce((sum, one) => sum + one.answered, 0),
+    lost: all,
+    requestLost: all - form.replyLost,
+    replyLost: form.replyLost,
+    oneWay,
+    ownDrops: form.ownDrops,
+    bySize: sizes,
+  };
+}

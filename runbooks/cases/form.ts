@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import { counters, gauges } from '../../domain/counters.ts';
+import { Entry, Link, Rule, Sample, Socket } from '../../domain/sample.ts';
+import { healthyPath } from './healthy.ts';
+
+const Count = z.int().min(0);
+const places: string[] = healthyPath.places.map(({ name }) => name);
+
+/** A record whose names are checked, so that a misspelt one is an error and not a case that tests nothing. */
+const named = <T extends z.ZodType>(value: T, known: (name: string) => boolean, words: string) =>
+  z.record(z.string(), value).superRefine((record, context) => {
+    for (const name of Object.keys(record))
+      if (!known(name)) context.addIssue({ code: 'custom', path: [name], message: `${name} is ${words}` });
+  });
+const perPlace = <T extends z.ZodType>(value: T) =>
+  named(value, (name) => places.includes(name), `no place of the path: ${places.join(', ')}`);
+
+/** What moved: a counter, a device's (`qdisc.eth0.tbf.dropped`), a rule's (`rule ID`) or a socket's (`socket PORT`). */
+export const Delta = named(
+  z.union([z.int(), z.array(z.int())]),
+  (name) => name in counters || /^((link|qdisc|nic)\.\S+\.|rule \S|socket \d)/.test(name),
+  'no counter, device, rule or socket',
+);
+
+export type Delta = z.infer<typeof Delta>;
+
+/** A probe by what was lost of it: a number, one per size (`sent` is then of each size), or one per chip of a code. */
+const ProbeForm = z.strictObject({
+  sent: z.union([Count, z.array(Count)]),
+  lost: z.union([Count, z.array(Count), z.record(z.string().regex(/^\d+$/), Count)]),
+  /** How many of the lost ones were answers; the others never arrived. */
+  replyLost: Count.default(0),
+  /** Dropped by undrop's own sockets: no loss. */
+  ownDrops: Count.default(0),
+  size: Count.default(64),
+});
+export type ProbeForm = z.infer<typeof ProbeForm>;
+
+const Quiet = z.strictObject({ seconds: z.number().positive().default(1), delta: perPlace(Delta).default({}) });
+const WindowForm = Quiet.extend({
+  step: z.string(),
+  probe: ProbeForm,
+  /** Places that could not be read after this step, and why. */
+  failed: perPlace(z.string()).default({}),
+});
+
+/** What a place has that the healthy one has not. Lists stand instead of the healthy ones, records are merged into them. */
+const PlaceForm = z.strictObject({
+  gauges: named(z.number(), (name) => name in gauges, 'no setting or gauge').default({}),
+  features: Sample.shape.features.default({}),
+  routes: z
+    .record(
+      z.string(),
+      z.strictObject({ device: z.string().default(''), error: z.string().default(''), via: z.string().optional() }),
+    )
+    .default({}),
+  missing: Sample.shape.missing.default({}),
+  /** Counters that this kernel or namespace does not show. */
+  without: z.array(z.enum(Object.keys(counters))).default([]),
+  rules: z
+    .array(
+      z.strictObject({
+        ...Rule.shape,
+        verdict: Rule.shape.verdict.default('drop'),
+        packets: Rule.shape.packets.default(0),
+        protocol: Rule.shape.protocol.default('udp'),
+        invalid: z.boolean().default(false),
+        fragments: z.boolean().default(false),
+        random: z.boolean().default(false),
+      }),
+    )
+    .optional(),
+  links: z
+    .array(
+      z.strictObject({
+        ...Link.shape,
+        mtu: Count.default(1500),
+        kind: z.string().default('physical'),
+        up: z.boolean().default(true),
+      }),
+    )
+    .optional(),
+  sockets: z.array(z.strictObject(Socket.shape)).optional(),
+  neighbours: Sample.shape.neighbours.optional(),
+  entries: z.array(z.strictObject(Entry.shape).partial()).optional(),
+  log: Sample.shape.log.optional(),
+  cut: Sample.shape.cut.optional(),
+});
+export type PlaceForm = z.infer<typeof PlaceForm>;
+
+/** One situation and the verdict that the cause must get in it. */
+export const Case = z.strictObject({
+  name: z.string().min(1),
+  at: z.enum(places),
+  expect: z.enum(['proved', 'suspected', 'refuted', 'untested']),
+  /** What the verdict's sentence must contain. */
+  says: z.union([z.string(), z.array(z.string())]).default([]),
+  /** Everything else that is proved by the same evidence, as CAUSE@place. */
+  beside: z.array(z.string()).default([]),
+  /** The proved cause that this one is an effect of. */
+  effectOf: z.string().optional(),
+  /** The step that the verdict asks for. */
+  next: z.string().optional(),
+  /** The path leads to the pod itself and not to its Service. */
+  service: z.literal('none').optional(),
+  /** What moves while nothing is sent. */
+  control: Quiet.prefault({}),
+  windows: z.array(WindowForm).min(1),
+  samples: perPlace(PlaceForm).default({}),
+});
+export type Case = z.infer<typeof Case>;

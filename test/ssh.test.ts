@@ -1,0 +1,209 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { randomInt } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { type Server, createServer } from 'node:net';
+import { join } from 'node:path';
+import type { SshSpec } from '../domain/inventory.ts';
+import { type Command, type Outcome, run } from '../nodes/shells/shell.ts';
+import { SshShell } from '../nodes/shells/ssh.ts';
+import { real } from './support/machine.ts';
+import { Sshd, freePort } from './support/sshd.ts';
+import { processesWith, until } from './support/until.ts';
+
+let sshd: Sshd;
+let shells: SshShell[] = [];
+beforeAll(async () => {
+  sshd = await Sshd.start();
+});
+afterAll(() => sshd?.stop());
+beforeEach(() => until('no connection is left', () => sshd.connections().length === 0));
+afterEach(() => {
+  for (const one of shells) one.close();
+  shells = [];
+});
+
+const shellOf = (change: Partial<SshSpec> = {}): SshShell => {
+  const shell = new SshShell({ ...sshd.spec, ...change });
+  shells.push(shell);
+  return shell;
+};
+const ran = (shell: SshShell, argv: string[], more: Partial<Command> = {}): Promise<Outcome> =>
+  run(shell, { argv, deadlineMs: 10_000, ...more });
+const longTime = (): string => `300.${randomInt(1e9, 1e10)}`;
+
+/** A known_hosts file of these lines. */
+function knownHosts(name: string, ...lines: string[]): string {
+  const path = join(sshd.folder, name);
+  writeFileSync(path, lines.map((one) => `${one}\n`).join(''));
+  return path;
+}
+const publicKey = (name: string): string => readFileSync(join(sshd.folder, `${name}.pub`), 'utf8').trim();
+
+real('sshd')('over ssh', () => {
+  describe('who is on the other side', () => {
+    const accepted = (): number => sshd.log().match(/Accepted publickey/g)?.length ?? 0;
+    const evil = (): string => join(sshd.folder, 'evil');
+
+    test('a host that shows another key than the known one gets nothing, not even our name', async () => {
+      const before = accepted();
+      const file = knownHosts('wrong', `[127.0.0.1]:${sshd.spec.port} ${publicKey('stranger')}`);
+      const outcome = await ran(shellOf({ knownHosts: file }), ['touch', evil()]);
+      expect(outcome).toEqual({
+        kind: 'failed',
+        why: expect.stringMatching(/shows another key than .*wrong has; nothing was sent/),
+      });
+      expect(accepted()).toBe(before);
+      expect(sshd.log().split('\n').at(-2)).not.toContain(sshd.spec.user);
+      expect(existsSync(evil())).toBe(false);
+    });
+
+    test('a revoked key is another key', async () => {
+      const key = publicKey('host');
+      const file = knownHosts('revoked', `[127.0.0.1]:${sshd.spec.port} ${key}`, `@revoked * ${key}`);
+      expect(await ran(shellOf({ knownHosts: file }), ['touch', evil()])).toMatchObject({ kind: 'failed' });
+      expect(existsSync(evil())).toBe(false);
+    });
+
+    test.each([
+      ['of which the file has no key', () => knownHosts('empty')],
+      ['of which it has one for another port', () => knownHosts('port', `127.0.0.1 ${publicKey('host')}`)],
+      ['with no such file', () => join(sshd.folder, 'none')],
+    ])('a host %s is not even connected to', async (_, file) => {
+      const before = sshd.log();
+      const outcome = await ran(shellOf({ knownHosts: file() }), ['true']);
+      expect(outcome).toEqual({ kind: 'failed', why: expect.stringMatching(/no key of this host in .*log in once/) });
+      expect(sshd.log()).toBe(before);
+    });
+
+    test('a key of ours that the node does not take is named as that', async () => {
+      const outcome = await ran(shellOf({ identity: join(sshd.folder, 'stranger') }), ['true']);
+      expect(outcome).toMatchObject({ kind: 'failed', why: expect.stringMatching(/authentication methods failed/) });
+    });
+
+    test('a key of ours that is not there is named with its path', async () => {
+      const outcome = await ran(shellOf({ identity: join(sshd.folder, 'nowhere') }), ['true']);
+      expect(outcome).toMatchObject({ kind: 'failed', why: expect.stringContaining('nowhere') });
+    });
+  });
+
+  describe('a node that cannot be reached', () => {
+    let silent: Server;
+    let known = '';
+    let port = 0;
+    beforeAll(async () => {
+      silent = createServer(() => {});
+      port = await freePort();
+      await new Promise<void>((resolve) => silent.listen(port, '127.0.0.1', resolve));
+      known = knownHosts('silent', `[127.0.0.1]:${port} ${publicKey('host')}`);
+    });
+    afterAll(() => {
+      silent.close();
+    });
+
+    test('is named at once when its port is closed', async () => {
+      const closed = await freePort();
+      const file = knownHosts('closed', `[127.0.0.1]:${closed} ${publicKey('host')}`);
+      const start = Date.now();
+      const outcome = await ran(shellOf({ port: closed, knownHosts: file }), ['true']);
+      expect(outcome).toMatchObject({
+        kind: 'failed',
+        why: expect.stringMatching(new RegExp(`127.0.0.1:${closed}: .*ECONNREFUSED`)),
+      });
+      expect(Date.now() - start).toBeLessThan(1_000);
+    });
+
+    test('is given up at the deadline when it says nothing', async () => {
+      const start = Date.now();
+      const outcome = await ran(shellOf({ port, knownHosts: known }), ['true'], { deadlineMs: 500 });
+      expect(outcome).toMatchObject({ kind: 'failed', why: expect.stringMatching(/no connection within 500 ms/) });
+      expect(Date.now() - start).toBeLessThan(2_500);
+    });
+
+    test('is given up when we are cancelled', async () => {
+      const outcome = await ran(shellOf({ port, knownHosts: known }), ['true'], { signal: AbortSignal.timeout(100) });
+      expect(outcome).toMatchObject({ kind: 'failed', why: expect.stringMatching(/cancelled/) });
+    });
+  });
+
+  describe('the connection', () => {
+    test('is one for all commands, one after another and at once', async () => {
+      const shell = shellOf();
+      await ran(shell, ['true']);
+      const [first, ...others] = sshd.connections();
+      expect(others).toEqual([]);
+      await Promise.all(Array.from({ length: 6 }, () => ran(shell, ['sleep', '0.1'])));
+      expect(sshd.connections()).toEqual([first]);
+      expect(sshd.log().match(/Accepted publickey/g)?.length).toBeGreaterThan(0);
+    });
+
+    test('is made once even when the first commands come together', async () => {
+      const shell = shellOf();
+      await Promise.all(Array.from({ length: 6 }, () => ran(shell, ['true'])));
+      expect(sshd.connections()).toHaveLength(1);
+    });
+
+    test('killed in the middle: the outcome is unknown, the node ends the command itself, the next one connects anew', async () => {
+      const shell = shellOf();
+      const time = longTime();
+      let heard = '';
+      const argv = ['sh', '-c', `echo begun; sleep ${time}`];
+      const running = await shell.start({ argv, deadlineMs: 2_000 }, (text) => (heard += text));
+      await until('it runs', () => heard === 'begun\n');
+      const [first = 0] = sshd.connections();
+      process.kill(first, 'SIGKILL');
+      expect(await running.done).toEqual({
+        kind: 'unknown',
+        why: expect.stringMatching(/connection was lost/),
+        stdout: 'begun\n',
+      });
+      expect(await ran(shell, ['echo', 'again'])).toMatchObject({ kind: 'exited', stdout: 'again\n' });
+      expect(sshd.connections()).toHaveLength(1);
+      expect(sshd.connections()).not.toEqual([first]);
+      await until('no process is left', () => processesWith(time).length === 0);
+    });
+
+    test('that hangs makes the outcome unknown, never failed: the command may run as soon as the node wakes up', async () => {
+      const shell = shellOf();
+      await ran(shell, ['true']);
+      const [session = 0] = sshd.connections();
+      process.kill(session, 'SIGSTOP');
+      try {
+        const start = Date.now();
+        const outcome = await ran(shell, ['touch', join(sshd.folder, 'late')], { deadlineMs: 500 });
+        expect(outcome).toMatchObject({ kind: 'unknown', why: expect.stringMatching(/opens no session/) });
+        expect(Date.now() - start).toBeLessThan(2_500);
+      } finally {
+        process.kill(session, 'SIGCONT');
+      }
+      expect(await ran(shell, ['echo', 'awake'])).toMatchObject({ stdout: 'awake\n' });
+    });
+
+    test('refuses more sessions than the node allows, and only those that did not run are failed', async () => {
+      const shell = shellOf();
+      const all = await Promise.all(
+        Array.from({ length: 13 }, (_, index) =>
+          ran(shell, ['sh', '-c', `touch ${sshd.folder}/ran-${index}; sleep 1`]),
+        ),
+      );
+      all.forEach((outcome, index) => {
+        if (outcome.kind === 'failed') expect(outcome.why).toMatch(/open failed/);
+        expect([index, outcome.kind]).toEqual([
+          index,
+          existsSync(join(sshd.folder, `ran-${index}`)) ? 'exited' : 'failed',
+        ]);
+      });
+      expect(all.filter(({ kind }) => kind === 'exited')).toHaveLength(10);
+    });
+
+    test('gives back what a command says on stderr and not what ours said before it', async () => {
+      const outcome = await ran(shellOf(), ['sh', '-c', 'echo "one 5" >&2; echo two >&2']);
+      expect(outcome).toMatchObject({ kind: 'exited', stderr: 'one 5\ntwo\n' });
+    });
+
+    test('closing it before it was used, or twice, is fine', () => {
+      const shell = shellOf();
+      shell.close();
+      shell.close();
+    });
+  });
+});
