@@ -22,6 +22,7 @@ export async function startDiagnosis(
     workflowId: `diagnose/${run}`,
     taskQueue,
     args: [{ ...input, visible: engine.visible }],
+    memo: { target: input.target },
     staticSummary: `why does ${input.target} lose datagrams?`,
   });
 }

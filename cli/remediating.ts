@@ -3,7 +3,9 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { Decision } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type {
+  ChangeInput,
   ChangeProgress,
+  ChangeResult,
   DiagnoseResult,
   RemediateInput,
   RemediateProgress,
@@ -69,6 +71,33 @@ export async function decide(handle: WorkflowHandle, decision: Decision): Promis
   } catch (error) {
     if (error instanceof UserError) throw error;
     throw new UserError(failureOf(error).message, exit.unchanged);
+  }
+}
+
+/** Whether a plan still waits after a decision that counted: the quorum is larger than one. */
+export const stillOpen = async (handle: WorkflowHandle): Promise<boolean> =>
+  (await handle.describe()).status.name === 'RUNNING' && (await progressOf(handle)).phase === 'waiting for approval';
+
+/** Undoes one confirmed change under the node's lock. @throws UserError when another change holds the node */
+export async function rollBack(
+  { engine, taskQueue }: Session,
+  input: ChangeInput,
+  change: ChangeResult,
+): Promise<{ state: string; proof: string[] }> {
+  try {
+    return (await engine.client.workflow.execute('rollback', {
+      workflowId: `change/${taskQueue}/${change.node}`,
+      taskQueue,
+      args: [input, change],
+      staticSummary: `undo ${change.id} at ${change.place}`,
+    })) as { state: string; proof: string[] };
+  } catch (error) {
+    if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
+      throw new UserError(
+        `another change is in progress on ${change.node}; try again when it has ended`,
+        exit.unchanged,
+      );
+    throw failureOf(error);
   }
 }
 

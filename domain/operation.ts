@@ -29,7 +29,7 @@ export const allowedSysctls: Record<string, { least: number; most: number }> = {
 export function forbidden(operation: Operation): string | undefined {
   if (operation.kind === 'offload.set') {
     const names = [...Object.keys(operation.before), ...Object.keys(operation.after)];
-    const plain = /^[A-Za-z0-9._@-]{1,15}$/.test(operation.device) && names.every((name) => /^[a-z0-9-]+$/.test(name));
+    const plain = /^[A-Za-z0-9._@-]{1,15}$/.test(operation.device) && names.every((name) => /^[a-z0-9_-]+$/.test(name));
     return plain ? undefined : `"${operation.device}" is no plain device name, or one of its features is not`;
   }
   if (operation.kind === 'conntrack.delete') {

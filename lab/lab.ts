@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { $, ProcessOutput } from 'zx';
@@ -11,9 +12,9 @@ export type Lab = (typeof labs)[number];
 /** A lab script failed; the message ends with what it said. */
 export class LabError extends Error {}
 
-const home = (lab: Lab): string => fileURLToPath(new URL(lab, import.meta.url));
+export const labHome = (lab: Lab): string => fileURLToPath(new URL(lab, import.meta.url));
 const quiet = (lab: Lab, env: Record<string, string> = {}) =>
-  $({ quiet: true, env: { ...process.env, ...env, UNDROP_LAB_HOME: home(lab) } });
+  $({ quiet: true, env: { ...process.env, ...env, UNDROP_LAB_HOME: labHome(lab) } });
 
 /** Makes the lab anew, also over the remains of one that crashed. @param onLine gets what the script tells meanwhile */
 export async function up(lab: Lab, onLine?: (line: string) => void): Promise<void> {
@@ -24,7 +25,7 @@ export async function up(lab: Lab, onLine?: (line: string) => void): Promise<voi
 export const down = async (lab: Lab): Promise<void> => script(lab, 'down.sh');
 
 async function script(lab: Lab, name: string, onLine?: (line: string) => void): Promise<void> {
-  const running = quiet(lab)`sh ${`${home(lab)}/${name}`}`;
+  const running = quiet(lab)`sh ${`${labHome(lab)}/${name}`}`;
   for (const stream of [running.stdout, running.stderr])
     stream.on('data', (chunk: Buffer) => onLine?.(chunk.toString().trim().split('\n').at(-1) ?? ''));
   await running.catch((error: unknown) => {
@@ -56,6 +57,16 @@ const failed = (what: string, error: unknown): LabError => {
 };
 
 export function labInventory(lab: Lab): Inventory {
-  const file = `${home(lab)}/undrop.yaml`;
+  const file = `${labHome(lab)}/undrop.yaml`;
   return parseYaml(readFileSync(file, 'utf8'), `lab/${lab}/undrop.yaml`, Inventory);
+}
+
+/** Every offload of a lab node's devices, as ethtool prints them: an independent witness of what a change left behind. */
+export function namespaceState(node: string): string {
+  const inside = (...words: string[]): string =>
+    execFileSync('nsenter', [`--net=/run/netns/${process.env['UNDROP_LAB'] ?? 'undrop'}-${node}`, ...words], {
+      encoding: 'utf8',
+    });
+  const devices = [...inside('ip', '-o', 'link').matchAll(/^\d+: ([^:@]+)/gm)].map(([, name = '']) => name);
+  return devices.map((device) => inside('ethtool', '-k', device)).join('');
 }

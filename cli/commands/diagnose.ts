@@ -1,4 +1,6 @@
 import { Command, Option } from 'commander';
+import { inventoryOption, jsonOption, withSession } from '../command.ts';
+import { readInventory } from '../inventory.ts';
 import { UserError, exit, paint, print, printJson } from '../output.ts';
 
 interface Options {
@@ -12,11 +14,11 @@ interface Options {
 export const diagnose = new Command('diagnose')
   .description('find out whether and why a target loses UDP datagrams')
   .argument('<target>', "FROM->TO: nodes, pods or, as TO, a Service of the inventory, such as 'web-1->dns'")
-  .option('-i, --inventory <file>', 'the inventory (default: $UNDROP_INVENTORY, else ./undrop.yaml)')
+  .addOption(inventoryOption())
   .addOption(new Option('-w, --window <seconds>', 'quiet window that shows what moves anyway').default('1.5'))
   .option('-p, --propose', 'make a plan for what is proved, which then waits for approval')
   .option('-a, --all', 'list every cause that was ruled out or not tested')
-  .option('--json', 'print the result as JSON')
+  .addOption(jsonOption())
   .addHelpText(
     'after',
     `
@@ -26,52 +28,35 @@ Examples:
   undrop diagnose 'web-1->web-2' --json | jq .conclusion.says
 `,
   )
-  .action(async (target: string, options: Options) => {
-    const [{ readInventory }, { openSession }, diagnosing, { evidenceStore }, { whoami }, { interruptible }] =
-      await Promise.all([
-        import('../inventory.ts'),
-        import('../session.ts'),
-        import('../diagnosing.ts'),
-        import('../../worker/worker.ts'),
-        import('../identity.ts'),
-        import('../interrupt.ts'),
-      ]);
+  .action(async (target: string, { inventory: file, window, propose, all, json }: Options) => {
     const { TargetError, resolveTarget } = await import('../../domain/target.ts');
-    const windowMs = Number(options.window) * 1000;
+    const windowMs = Number(window) * 1000;
     if (!(windowMs >= 200 && windowMs <= 600_000)) throw new UserError('--window takes 0.2 to 600 seconds');
-    const inventory = await readInventory(options.inventory);
     try {
-      resolveTarget(inventory, target);
+      resolveTarget(await readInventory(file), target);
     } catch (error) {
       if (error instanceof TargetError) throw new UserError(error.message);
       throw error;
     }
-    const session = await openSession(inventory);
-    try {
-      const run = diagnosing.newRun();
-      if (!options.json) print(`${paint.bold(target)}  ${paint.dim(`run ${run}`)}`);
-      const requester = await whoami(inventory);
-      const propose = options.propose === true;
-      const handle = await diagnosing.startDiagnosis(session, run, { target, requester, windowMs, propose });
+    await withSession(file, async (session) => {
+      const [{ followDiagnosis, newRun, startDiagnosis }, { interruptible }, { whoami }, { conclusionOf }] =
+        await Promise.all([
+          import('../diagnosing.ts'),
+          import('../interrupt.ts'),
+          import('../identity.ts'),
+          import('../lookup.ts'),
+        ]);
+      const run = newRun();
+      if (!json) print(`${paint.bold(target)}  ${paint.dim(`run ${run}`)}`);
+      const requester = await whoami(session.inventory);
+      const handle = await startDiagnosis(session, run, { target, requester, windowMs, propose: propose === true });
       const result = await interruptible(
-        () => diagnosing.followDiagnosis(handle, options.json === true),
+        () => followDiagnosis(handle, json === true),
         () => handle.cancel(),
       );
-      const conclusion = await evidenceStore().get<import('../../domain/verdict.ts').Conclusion>(result.conclusion);
-      if (options.json) printJson({ ...result, conclusion });
-      else {
-        const [{ printConclusion }, { loadRunbook }] = await Promise.all([
-          import('../render/conclusion.ts'),
-          import('../../runbooks/load.ts'),
-        ]);
-        printConclusion(loadRunbook(), conclusion, options.all === true);
-        print(`${paint.dim('report')}  ${result.report}/report.md`);
-        if (result.remediation !== undefined)
-          print(`${paint.dim('plan')}    undrop show ${run}, then undrop approve ${run}`);
-        else if (result.roots.length > 0) print(`${paint.dim('plan')}    undrop plan ${run}`);
-      }
+      const conclusion = await conclusionOf(result);
+      if (json) printJson({ ...result, conclusion });
+      else (await import('../render/diagnosis.ts')).printDiagnosis(result, conclusion, all);
       process.exitCode = result.kind === 'no-loss' ? exit.ok : exit.loss;
-    } finally {
-      await session.close();
-    }
+    });
   });

@@ -1,0 +1,102 @@
+import type { Inventory } from '../domain/inventory.ts';
+import type { Sample } from '../domain/sample.ts';
+import type { Place } from '../domain/target.ts';
+import { takeSample } from '../nodes/sampling/sample.ts';
+import { ShellPool } from '../nodes/shells/pool.ts';
+import { openEngine } from '../worker/engine.ts';
+import type { Finding } from './commands/doctor.ts';
+import { whoami } from './identity.ts';
+import { progress } from './output.ts';
+
+/** Whether Temporal answers; where it is the embedded one, it is started for that. */
+export async function* checkTemporal(): AsyncGenerator<Finding> {
+  const started = Date.now();
+  try {
+    const engine = await openEngine(progress);
+    const which = engine.embedded ? 'embedded server' : 'server';
+    const visible = engine.visible ? '' : '; its search attributes cannot be set, so runs are not searchable by target';
+    yield {
+      about: 'Temporal',
+      state: engine.visible ? 'ok' : 'warn',
+      says: `${which} at ${engine.address} answers after ${Date.now() - started} ms${visible}`,
+    };
+    await engine.close();
+  } catch (error) {
+    yield { about: 'Temporal', state: 'bad', says: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Whether plans of this user can be approved by somebody. */
+export async function* checkApproval(inventory: Inventory): AsyncGenerator<Finding> {
+  const { approvers, quorum } = inventory.approval;
+  const me = await whoami(inventory);
+  const others = approvers.filter(({ name }) => name !== me).length;
+  const enough = others >= quorum;
+  yield {
+    about: 'approval',
+    state: enough ? 'ok' : 'warn',
+    says: `you are ${me}; ${others} others may approve your plans, ${quorum} must${enough ? '' : ', so nothing can be changed: add approvers with their ssh public keys to the inventory'}`,
+  };
+}
+
+/** What a stock node may lack, and what goes untested or undone without it. */
+const wanted: [tool: string, without: string][] = [
+  ['python3', 'no probe can be sent from or received there'],
+  ['conntrack', 'stale entries cannot be seen or deleted'],
+  ['ethtool', 'offloads cannot be seen or changed'],
+  ['tc', 'dropping queues cannot be seen'],
+  ['ip', 'links, routes and neighbours cannot be seen'],
+  ['flock', 'nothing can be changed safely'],
+];
+
+/** Reads every node and pod at once; a dead one is named and delays no other. */
+export async function* checkNodes(inventory: Inventory): AsyncGenerator<Finding> {
+  const shells = new ShellPool(inventory);
+  const places = [
+    ...Object.entries(inventory.nodes).map(([name, { address }]): Place => ({
+      name,
+      role: 'hop',
+      node: name,
+      address,
+      nodeAddress: address,
+    })),
+    ...Object.entries(inventory.pods).map(([name, { node, address, netns, pid }]): Place => {
+      const inside = { ...(netns !== undefined && { netns }), ...(pid !== undefined && { pid }) };
+      return { name, role: 'hop', node, address, nodeAddress: address, ...inside };
+    }),
+  ];
+  try {
+    for (const finding of await Promise.all(places.map((place) => checkPlace(shells, place)))) yield finding;
+  } finally {
+    shells.close();
+  }
+}
+
+async function checkPlace(shells: ShellPool, place: Place): Promise<Finding> {
+  const about = place.netns === undefined && place.pid === undefined ? place.name : `${place.name} on ${place.node}`;
+  const started = Date.now();
+  try {
+    const sample = await takeSample(shells.of(place.node), place, { mode: 'full', routes: [], services: [] });
+    const lacks = lacking(sample);
+    const ms = Date.now() - started;
+    return {
+      about,
+      state: lacks.length ? 'warn' : 'ok',
+      says: [`Linux ${sample.kernel}, read in ${ms} ms`, ...lacks].join('; '),
+    };
+  } catch (error) {
+    return { about, state: 'bad', says: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function lacking({ tools, root, missing, cut }: Sample): string[] {
+  const without = wanted.filter(([tool]) => !tools.includes(tool)).map(([tool, why]) => `no ${tool}: ${why}`);
+  const firewall = ['nft', 'iptables-save'].some((tool) => tools.includes(tool))
+    ? []
+    : ['neither nft nor iptables: rules that drop cannot be seen'];
+  const rights = root ? [] : ['not root: much cannot be read and nothing changed'];
+  const unread = Object.entries(missing)
+    .filter(([part]) => part !== 'arp')
+    .map(([part, why]) => `${part} not read (${why})`);
+  return [...without, ...firewall, ...rights, ...unread, ...cut.map((part) => `${part} was cut at its bound`)];
+}

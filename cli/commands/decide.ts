@@ -1,0 +1,91 @@
+import { Command } from 'commander';
+import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
+import { confirmed } from '../confirm.ts';
+import { UserError, exit, paint, print, printJson } from '../output.ts';
+
+interface Options {
+  inventory?: string;
+  key?: string;
+  as?: string;
+  digest?: string;
+  reason?: string;
+  yes?: true;
+  json?: true;
+}
+
+const decision = (name: 'approve' | 'reject'): Command =>
+  new Command(name)
+    .argument('<run>', runHelp)
+    .option('--key <file>', 'your private ssh key (default: ~/.ssh/id_ed25519, id_ecdsa or id_rsa)')
+    .option('--as <name>', 'the approver that you are (default: whose key it is)')
+    .option('--digest <digest>', 'refuse if the plan is not this one (its first 12 digits or more)')
+    .addOption(inventoryOption())
+    .addOption(jsonOption());
+
+export const approve = decision('approve')
+  .description('look at the plan of a run, approve it with your ssh key, and see it through')
+  .option('--reason <text>', 'why, for the record')
+  .option('-y, --yes', 'do not ask at the terminal')
+  .addHelpText(
+    'after',
+    `
+^C while the change is in progress reverts what is not confirmed.
+
+Examples:
+  undrop approve last
+  undrop approve last --yes --digest 3f9c2ab1e07d --key ~/.ssh/id_ed25519
+`,
+  )
+  .action((run: string, options: Options) => decideOn(run, 'approve', options));
+
+export const reject = decision('reject')
+  .description('reject the plan of a run, with a reason')
+  .requiredOption('--reason <text>', 'why')
+  .addHelpText('after', "\nExample:\n  undrop reject last --reason 'not during the sale'\n")
+  .action((run: string, options: Options) => decideOn(run, 'reject', options));
+
+async function decideOn(text: string, answer: 'approve' | 'reject', options: Options): Promise<void> {
+  await withSession(options.inventory, async (session) => {
+    const [{ findRun, remediationOf }, remediating, { signed: sign }, { interruptible }, render] = await Promise.all([
+      import('../lookup.ts'),
+      import('../remediating.ts'),
+      import('../identity.ts'),
+      import('../interrupt.ts'),
+      import('../render/plan.ts'),
+    ]);
+    const run = await findRun(session, text);
+    const known = await remediationOf(session, run);
+    if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
+    const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
+    const plan = known.open ? await remediating.awaitPlan(handle) : known.result?.signed;
+    if (!plan) throw new UserError(`run ${run} has no plan: ${known.result?.says ?? 'it ended'}`, exit.unchanged);
+    if (!known.open)
+      throw new UserError(`the plan of run ${run} is already ${known.result?.outcome ?? 'ended'}`, exit.unchanged);
+    const { digest } = plan;
+    if (options.digest !== undefined && (options.digest.length < 12 || !digest.startsWith(options.digest)))
+      throw new UserError(
+        `the plan is ${digest.slice(0, 12)}, not ${options.digest}; nothing was decided`,
+        exit.unchanged,
+      );
+    if (!options.json) render.printPlan(plan);
+    if (answer === 'approve' && !options.yes && !(await confirmed('Approve exactly this?')))
+      throw new UserError('nothing was decided; the plan still waits', exit.unchanged);
+    const decision = await sign(
+      session.inventory,
+      handle.workflowId,
+      { digest, decision: answer, reason: options.reason ?? '' },
+      { ...(options.as !== undefined && { as: options.as }), ...(options.key !== undefined && { key: options.key }) },
+    );
+    await remediating.decide(handle, decision);
+    if (!options.json) print(`${paint.dim(`${answer} by ${decision.principal} recorded`)}`);
+    if (answer === 'approve' && (await remediating.stillOpen(handle)))
+      return print(`the quorum is ${session.inventory.approval.quorum}: another approver has to agree`);
+    const result = await interruptible(
+      () => remediating.followRemediation(session, handle, options.json === true),
+      () => handle.cancel(),
+    );
+    if (options.json) printJson({ run, ...result });
+    else render.printRemediation(result);
+    process.exitCode = answer === 'reject' ? exit.ok : remediating.codeOf(result);
+  });
+}

@@ -1,0 +1,88 @@
+import { Command, Option } from 'commander';
+import { inventoryOption, jsonOption } from '../command.ts';
+import { readInventory } from '../inventory.ts';
+import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
+
+export const collect = new Command('collect')
+  .description('observe a target without a server and write a bundle that `undrop explain` judges anywhere')
+  .argument('<target>', "FROM->TO, such as 'web-1->dns'")
+  .option('-o, --output <file>', 'the bundle', 'undrop-bundle.json.gz')
+  .addOption(new Option('-w, --window <seconds>', 'quiet window that shows what moves anyway').default('1.5'))
+  .addOption(inventoryOption())
+  .addHelpText(
+    'after',
+    "\nExample:\n  undrop collect 'web-1->dns' -o case-17.json.gz && undrop explain case-17.json.gz\n",
+  )
+  .action(async (target: string, options: { output: string; window: string; inventory?: string }) => {
+    const [{ TargetError, resolveTarget }, { collect: observe }, { ShellPool }, { loadRunbook }, { writeBundle }] =
+      await Promise.all([
+        import('../../domain/target.ts'),
+        import('../../nodes/observing/collect.ts'),
+        import('../../nodes/shells/pool.ts'),
+        import('../../runbooks/load.ts'),
+        import('../bundle.ts'),
+      ]);
+    const [{ printStep }, { interruptible }] = await Promise.all([
+      import('../render/conclusion.ts'),
+      import('../interrupt.ts'),
+    ]);
+    const windowMs = Number(options.window) * 1000;
+    if (!(windowMs >= 200 && windowMs <= 600_000)) throw new UserError('--window takes 0.2 to 600 seconds');
+    const inventory = await readInventory(options.inventory);
+    const runbook = loadRunbook();
+    const stop = new AbortController();
+    const shells = new ShellPool(inventory);
+    try {
+      const path = resolveTarget(inventory, target);
+      progress('  control …');
+      const parts = await interruptible(
+        () =>
+          observe(shells, path, runbook, {
+            windowMs,
+            signal: stop.signal,
+            onStep: ({ id, question }, result) => {
+              clearProgress();
+              const failed = 'failed' in result ? { sent: 0, lost: 0, failed: result.failed } : result;
+              printStep({ step: id, question, ms: 0, ...failed });
+            },
+          }),
+        async () => stop.abort(),
+      );
+      await writeBundle(options.output, { runbook: runbook.digest, parts });
+      print(`${paint.dim('bundle')}  ${options.output}; undrop explain ${options.output} judges it`);
+    } catch (error) {
+      if (stop.signal.aborted) throw new UserError('interrupted; nothing was written', exit.interrupted);
+      if (error instanceof TargetError) throw new UserError(error.message);
+      throw error instanceof Error ? new UserError(error.message, exit.failed) : error;
+    } finally {
+      shells.close();
+    }
+  });
+
+export const explain = new Command('explain')
+  .description('judge a collected bundle, or the evidence of a run, by the runbook that is here now; needs no server')
+  .argument('<bundle>', 'a file of `undrop collect`, or the name of a run on this machine')
+  .option('-a, --all', 'list every cause that was ruled out or not tested')
+  .addOption(jsonOption())
+  .addHelpText('after', '\nExamples:\n  undrop explain case-17.json.gz\n  undrop explain 20261124-0912-ab3f01\n')
+  .action(async (name: string, { all, json }: { all?: true; json?: true }) => {
+    const [{ conclude }, { evidenceOf }, { loadRunbook }, { readBundle }, { printConclusion }] = await Promise.all([
+      import('../../domain/conclude.ts'),
+      import('../../domain/steps.ts'),
+      import('../../runbooks/load.ts'),
+      import('../bundle.ts'),
+      import('../render/conclusion.ts'),
+    ]);
+    const { runbook: pinned, parts } = await readBundle(name);
+    const runbook = loadRunbook();
+    const conclusion = conclude(runbook, evidenceOf(parts));
+    const same = pinned === runbook.digest;
+    if (json) printJson({ target: parts.path.text, runbook: runbook.digest, sameRunbook: same, conclusion });
+    else {
+      print(paint.bold(parts.path.text));
+      if (!same)
+        print(paint.dim(`observed under runbook ${pinned.slice(0, 12)}, judged by ${runbook.digest.slice(0, 12)}`));
+      printConclusion(runbook, conclusion, all);
+    }
+    process.exitCode = conclusion.kind === 'no-loss' ? exit.ok : exit.loss;
+  });

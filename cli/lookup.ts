@@ -1,0 +1,90 @@
+import { defineSearchAttributeKey } from '@temporalio/common';
+import type { DiagnoseResult, RemediateResult } from '../domain/runs.ts';
+import type { Conclusion } from '../domain/verdict.ts';
+import { evidenceStore } from '../worker/worker.ts';
+import { failureOf } from './diagnosing.ts';
+import { UserError } from './output.ts';
+import type { Session } from './session.ts';
+
+/** One diagnosis as the server lists it. */
+export interface KnownRun {
+  run: string;
+  target: string;
+  status: string;
+  /** Causes that were found, or why there is none; empty while it runs, and on servers without search attributes. */
+  conclusion: string;
+  started: Date;
+}
+
+/** How many of the newest runs a name is looked for in. */
+const newest = 500;
+const found = defineSearchAttributeKey('UndropConclusion', 'KEYWORD');
+
+/** Runs of this inventory, the newest first. */
+export async function knownRuns({ engine, taskQueue }: Session, most = newest): Promise<KnownRun[]> {
+  const runs: KnownRun[] = [];
+  const query = `WorkflowType = "diagnose" AND TaskQueue = "${taskQueue}"`;
+  for await (const info of engine.client.workflow.list({ query })) {
+    runs.push({
+      run: info.workflowId.replace(/^diagnose\//, ''),
+      target: typeof info.memo?.['target'] === 'string' ? info.memo['target'] : '',
+      status: info.status.name.toLowerCase(),
+      conclusion: info.typedSearchAttributes.get(found) ?? '',
+      started: info.startTime,
+    });
+    if (runs.length >= most) break;
+  }
+  return runs.toSorted((a, b) => b.started.getTime() - a.started.getTime());
+}
+
+/**
+ * The run that a person means: its name, the end of its name, or `last`.
+ * @throws UserError that lists the newest runs when there is no such one, or more than one
+ */
+export async function findRun(session: Session, text: string): Promise<string> {
+  const runs = await knownRuns(session);
+  const [last] = runs;
+  if (text === 'last' && last) return last.run;
+  const matching = runs.filter(({ run }) => run === text || run.endsWith(text));
+  const [only] = matching;
+  if (only && (matching.length === 1 || only.run === text)) return only.run;
+  const some = (matching.length ? matching : runs).slice(0, 5).map(({ run }) => run);
+  const which = matching.length ? `"${text}" may be any of` : `there is no run "${text}" of this inventory; the newest`;
+  throw new UserError(some.length ? `${which}: ${some.join(', ')}` : 'there are no runs of this inventory yet');
+}
+
+/** What a finished diagnosis found. @throws UserError when it is still in progress, failed or was cancelled */
+export async function diagnosisOf({ engine }: Session, run: string): Promise<DiagnoseResult> {
+  const handle = engine.client.workflow.getHandle(`diagnose/${run}`);
+  const { status } = await handle.describe();
+  if (status.name === 'RUNNING')
+    throw new UserError(`run ${run} is still in progress: \`undrop watch ${run}\` shows how far it is`);
+  try {
+    return (await handle.result()) as DiagnoseResult;
+  } catch (error) {
+    throw failureOf(error);
+  }
+}
+
+/** The whole conclusion; undefined where the worker, and with it the evidence, is on another machine. */
+export async function conclusionOf({ conclusion }: DiagnoseResult): Promise<Conclusion | undefined> {
+  return evidenceStore()
+    .get<Conclusion>(conclusion)
+    .catch(() => undefined);
+}
+
+/** The newest remediation of a run: still open, ended with its result, or none was ever started. */
+export async function remediationOf(
+  { engine }: Session,
+  run: string,
+): Promise<{ open: boolean; result?: RemediateResult } | undefined> {
+  const handle = engine.client.workflow.getHandle(`remediate/${run}`);
+  try {
+    const { status } = await handle.describe();
+    if (status.name === 'RUNNING') return { open: true };
+    return { open: false, result: (await handle.result()) as RemediateResult };
+  } catch (error) {
+    if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
+    throw failureOf(error);
+  }
+}
