@@ -109,8 +109,14 @@ export function changeActivities(deps: Deps) {
       return guarded(input, (site) => guard.arm(site, change, plan.revertAfterSeconds, operations));
     },
 
-    async apply(change: guard.Change, input: ChangeInput, index: number): Promise<string> {
-      return guarded(input, async (site) => (await guard.apply(site, change, index)).value);
+    /** Applies one operation, once. @returns other features that the device changed along with the planned ones */
+    async apply(change: guard.Change, input: ChangeInput, index: number): Promise<string[]> {
+      const { value } = await guarded(input, (site) => guard.apply(site, change, index));
+      const operation = planned(input).operations[index];
+      if (operation?.kind !== 'offload.set') return [];
+      return Object.entries(guard.featuresOf(value)).flatMap(([name, on]) =>
+        name in operation.after || operation.before[name] === on ? [] : [`${name} ${on ? 'on' : 'off'}`],
+      );
     },
 
     async confirm(change: guard.Change, input: ChangeInput): Promise<void> {

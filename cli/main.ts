@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { approve, reject } from './commands/decide.ts';
 import { demo } from './commands/demo.ts';
 import { diagnose } from './commands/diagnose.ts';
@@ -17,8 +17,6 @@ import { UserError, clearProgress, exit } from './output.ts';
 const program = new Command('undrop')
   .description('Finds out why UDP datagrams go missing, proves it with numbers and, once approved, fixes it.')
   .version('0.1.0')
-  .showHelpAfterError('(undrop --help tells more)')
-  .exitOverride()
   .addHelpText(
     'after',
     `
@@ -26,16 +24,24 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-program.addCommand(demo);
-for (const command of [diagnose, plan, approve, reject, rollback]) program.addCommand(command);
-for (const command of [watch, show, runs, worker]) program.addCommand(command);
-for (const command of [collect, explain, runbook, doctor, lab]) program.addCommand(command);
+const commands = [demo, diagnose, plan, approve, reject, rollback, watch, show, runs, worker];
+for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
+
+/** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */
+const overrideExits = (command: Command): void => {
+  command.exitOverride().showHelpAfterError(`(${pathOf(command)} --help tells more)`);
+  command.commands.forEach(overrideExits);
+};
+const pathOf = (command: Command): string =>
+  command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+overrideExits(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
   clearProgress();
-  if (error instanceof UserError) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.usage;
+  else if (error instanceof UserError) {
     process.stderr.write(`undrop: ${error.message}\n`);
     process.exitCode = error.code;
   } else {

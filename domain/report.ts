@@ -2,7 +2,7 @@ import { described } from './operation.ts';
 import type { Runbook } from './runbook.ts';
 import type { DiagnoseResult, RemediateResult } from './runs.ts';
 import { wilson } from './statistics.ts';
-import { sumOf, summarise } from './summary.ts';
+import { sumLine, summarise, sumsOf } from './summary.ts';
 import type { Conclusion } from './verdict.ts';
 
 const escape = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('\n', ' ');
@@ -28,8 +28,8 @@ export function diagnosisMarkdown(
   }
   for (const step of run.steps)
     if (step.failed !== undefined) lines.push(row([step.step, step.question, 'not sent', '', '', step.failed]));
-  const sums = conclusion.accounts.filter(({ explained }) => explained.length > 0);
-  if (sums.length) lines.push('', ...sums.map((account) => `- ${account.step}: ${escape(sumOf(account))}`));
+  const sums = sumsOf(conclusion);
+  if (sums.length) lines.push('', ...sums.map((sum) => `- ${escape(sumLine(sum))}`));
   lines.push('', '## What explains it', '');
   if (conclusion.roots.length === 0) lines.push('No cause is proved.');
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {

@@ -45,7 +45,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     setCurrentDetails(progress.stages.map((one) => `- ${(one.at / 1000).toFixed(1)} s: ${one.says}`).join('\n'));
   };
   const end = (outcome: ChangeResult['outcome'], says: string, more: Partial<ChangeResult> = {}): ChangeResult => {
-    stage(says);
+    stage(outcome);
     return { place: place.name, node: place.node, outcome, says, ...held, proof: [], ...more };
   };
 
@@ -60,21 +60,21 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     armed = true;
     stage(`before-values stored on ${place.node}, which reverts by itself at ${deadline}`);
     for (const [index, operation] of planned.operations.entries()) {
-      await changing.apply(held, input, index);
-      stage(described(operation));
+      const others = await changing.apply(held, input, index);
+      stage(`${described(operation)}${others.length ? `; with it went: ${others.join(', ')}` : ''}`);
     }
     verification = await verify(before, repeats);
     if (verification.helped) {
       await changing.confirm(held, input);
       return end('confirmed', verification.says, { verification });
     }
-    stage(`it did not help: ${verification.says}`);
+    stage(`it did not help, ${verification.says}: putting every value back`);
     return await revert(verification.says);
   } catch (error) {
     const why = isCancellation(error) ? 'it was cancelled' : messageOf(error);
     if (!armed && isRefusal(error)) return end('refused', why);
     // Whether arming took effect may be unknown; reverting a change that was never armed does nothing.
-    stage(`reverting: ${why}`);
+    stage(`${why}: putting every value back`);
     const reverted = await revert(why);
     if (isCancellation(error)) throw error;
     return reverted;

@@ -1,7 +1,7 @@
 import { headline, nextLine } from '../../domain/report.ts';
 import type { Runbook } from '../../domain/runbook.ts';
 import type { StepSummary } from '../../domain/runs.ts';
-import { sumOf, summarise } from '../../domain/summary.ts';
+import { sumLine, summarise, sumsOf } from '../../domain/summary.ts';
 import type { Conclusion } from '../../domain/verdict.ts';
 import { paint, print, wrapped } from '../output.ts';
 
@@ -32,8 +32,7 @@ export function printConclusion(runbook: Runbook, conclusion: Conclusion, all = 
     print(`          ${wrapped(verdict.says, 10)}`);
     if (!verdict.effectOf && cause) print(`          ${paint.dim(wrapped(cause.mechanism.trim(), 10))}`);
   }
-  for (const account of conclusion.accounts.filter(({ explained }) => explained.length > 0))
-    print(`  ${paint.dim('sum'.padEnd(6))}  ${account.step}: ${wrapped(sumOf(account), 10)}`);
+  for (const sum of sumsOf(conclusion)) print(`  ${paint.dim('sum'.padEnd(6))}  ${wrapped(sumLine(sum), 10)}`);
   printKind(runbook, conclusion, 'suspected', 'Suspected', all);
   printKind(runbook, conclusion, 'refuted', 'Ruled out', all || conclusion.kind !== 'no-loss');
   printKind(runbook, conclusion, 'untested', 'Not tested', all || conclusion.kind !== 'no-loss');

@@ -25,10 +25,16 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   line('expires', new Date(plan.expiresAt).toISOString());
 }
 
-export function printChange({ place, outcome, says, proof }: ChangeResult): void {
-  const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
-  print(`  ${colour(`${place}: ${outcome}`)}  ${wrapped(says, 4)}`);
-  for (const line of proof) print(`    ${paint.dim(`read back: ${shortened(line)}`)}`);
+/** What verification measured, step by step, and what was read back from the node. */
+export function printChange({ verification, proof }: ChangeResult): void {
+  for (const { step, before, after } of verification?.steps ?? []) {
+    const moved =
+      after.counted === undefined ? '' : paint.dim(`   counter +${before.counted ?? 0} -> +${after.counted}`);
+    const colour = after.lost >= 3 ? paint.red : paint.green;
+    const counts = `${`${before.lost} of ${before.sent}`.padStart(14)} -> ${colour(`${after.lost} of ${after.sent}`.padEnd(14))}`;
+    print(`           ${step.padEnd(9)} ${counts}${moved}`);
+  }
+  for (const line of proof) print(`           ${paint.dim(`read back: ${shortened(line)}`)}`);
 }
 
 /** A whole feature set does not fit a line; the report has it. */
