@@ -1,4 +1,5 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailureCategory } from '@temporalio/common';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import type { Inventory } from '../domain/inventory.ts';
@@ -74,9 +75,9 @@ export async function beating<T>(work: (signal: AbortSignal) => Promise<T>): Pro
   }
 }
 
-/** For input that no retry can mend: the message goes to the user as it is. */
+/** For input that no retry can mend: the message goes to the user as it is, and no alarm to whoever runs the worker. */
 export const hopeless = (message: string, type: string): ApplicationFailure =>
-  ApplicationFailure.nonRetryable(message, type);
+  ApplicationFailure.create({ message, type, nonRetryable: true, category: ApplicationFailureCategory.BENIGN });
 
 export async function loadEvidence(store: EvidenceStore, path: Path, ref: EvidenceRef): Promise<Evidence> {
   const [first, ...parts] = await Promise.all([ref.first, ...ref.parts].map((digest) => store.get(digest)));

@@ -14,14 +14,14 @@ export const newRun = (): string =>
 
 /** Starts a diagnosis; it goes on whatever becomes of this command. */
 export async function startDiagnosis(
-  { engine, taskQueue }: Session,
+  { engine, taskQueue, inventory }: Session,
   run: string,
-  input: Omit<DiagnoseInput, 'visible'>,
+  input: Omit<DiagnoseInput, 'visible' | 'inventory'>,
 ): Promise<WorkflowHandle> {
   return engine.client.workflow.start('diagnose', {
     workflowId: `diagnose/${run}`,
     taskQueue,
-    args: [{ ...input, visible: engine.visible }],
+    args: [{ ...input, inventory: inventory.name, visible: engine.visible }],
     memo: { target: input.target },
     staticSummary: `why does ${input.target} lose datagrams?`,
   });

@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Decision } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
-import type {
-  ChangeInput,
-  ChangeProgress,
-  ChangeResult,
-  DiagnoseResult,
-  RemediateInput,
-  RemediateProgress,
-  RemediateResult,
+import {
+  type ChangeInput,
+  type ChangeProgress,
+  type ChangeResult,
+  type DiagnoseResult,
+  type RemediateInput,
+  type RemediateProgress,
+  type RemediateResult,
+  changeId,
 } from '../domain/runs.ts';
 import { failureOf } from './diagnosing.ts';
 import { UserError, clearProgress, exit, paint, print, progress } from './output.ts';
@@ -22,13 +23,19 @@ const answerMs = 15_000;
 
 /** Starts the plan for a diagnosis; it waits for people whatever becomes of this command. */
 export async function startRemediation(
-  { engine, taskQueue }: Session,
+  { engine, taskQueue, inventory }: Session,
   { run, path, evidence, runbook, conclusion }: DiagnoseResult,
   requester: string,
   override?: RemediateInput['override'],
 ): Promise<WorkflowHandle> {
   const diagnosis = { run, path, evidence, runbook, conclusion };
-  const input: RemediateInput = { requester, diagnosis, visible: engine.visible, ...(override && { override }) };
+  const input: RemediateInput = {
+    inventory: inventory.name,
+    requester,
+    diagnosis,
+    visible: engine.visible,
+    ...(override && { override }),
+  };
   try {
     return await engine.client.workflow.start('remediate', {
       workflowId: `remediate/${run}`,
@@ -80,13 +87,13 @@ export const stillOpen = async (handle: WorkflowHandle): Promise<boolean> =>
 
 /** Undoes one confirmed change under the node's lock. @throws UserError when another change holds the node */
 export async function rollBack(
-  { engine, taskQueue }: Session,
+  { engine, taskQueue, inventory }: Session,
   input: ChangeInput,
   change: ChangeResult,
 ): Promise<{ state: string; proof: string[] }> {
   try {
     return (await engine.client.workflow.execute('rollback', {
-      workflowId: `change/${taskQueue}/${change.node}`,
+      workflowId: changeId(inventory.name, change.node),
       taskQueue,
       args: [input, change],
       staticSummary: `undo ${change.id} at ${change.place}`,

@@ -10,6 +10,8 @@ export interface EvidenceRef {
 }
 
 export interface DiagnoseInput {
+  /** Name of the inventory: a node's lock is of this inventory, whatever queue a worker listens on. */
+  inventory: string;
   target: string;
   requester: string;
   /** Length of the control window in milliseconds. */
@@ -54,6 +56,8 @@ export interface DiagnoseResult {
 }
 
 export interface RemediateInput {
+  /** Name of the inventory. */
+  inventory: string;
   requester: string;
   /** What a plan needs of a diagnosis. */
   diagnosis: Pick<DiagnoseResult, 'run' | 'path' | 'evidence' | 'runbook' | 'conclusion'>;
@@ -61,6 +65,9 @@ export interface RemediateInput {
   override?: { remedy: string; place: string };
   visible: boolean;
 }
+
+/** One change per node at a time: the id of its workflow is the lock. */
+export const changeId = (inventory: string, node: string): string => `change/${inventory}/${node}`;
 
 export interface ChangeInput {
   /** Workflow id of the remediation: the signatures below cover it. */

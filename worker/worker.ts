@@ -43,12 +43,7 @@ export async function startWorker(
   log: (entry: LogEntry) => void,
   level: LogLevel = 'WARN',
 ): Promise<RunningWorker> {
-  Runtime.install({
-    logger: new DefaultLogger(level, log),
-    // The command decides what ^C means; the SDK would stop the worker on its own.
-    shutdownSignals: [],
-    telemetryOptions: { logging: { filter: { core: 'WARN', other: 'WARN' }, forward: {} } },
-  });
+  installRuntime(log, level);
   const shells = new ShellPool(inventory);
   const observers = new Observers(shells);
   const connection = await NativeConnection.connect(engine.connection.options);
@@ -87,6 +82,20 @@ export async function startWorker(
       await done;
     },
   };
+}
+
+let installed = false;
+
+/** The SDK's native part is one per process: the first worker's log is everybody's. */
+function installRuntime(log: (entry: LogEntry) => void, level: LogLevel): void {
+  if (installed) return;
+  installed = true;
+  Runtime.install({
+    logger: new DefaultLogger(level, log),
+    // The command decides what ^C means; the SDK would stop the worker on its own.
+    shutdownSignals: [],
+    telemetryOptions: { logging: { filter: { core: 'WARN', other: 'WARN' }, forward: {} } },
+  });
 }
 
 /** The workflows' bundle, made once for the same sources: bundling costs a second that every command would wait for. */

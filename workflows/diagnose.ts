@@ -89,7 +89,12 @@ async function propose(
     parentClosePolicy: ParentClosePolicy.ABANDON,
     staticSummary: `plan for ${path.text}`,
     args: [
-      { requester: input.requester, diagnosis: { run, path, evidence, runbook, conclusion }, visible: input.visible },
+      {
+        inventory: input.inventory,
+        requester: input.requester,
+        diagnosis: { run, path, evidence, runbook, conclusion },
+        visible: input.visible,
+      },
     ],
   });
   return child.workflowId;

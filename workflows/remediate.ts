@@ -16,7 +16,13 @@ import type { Activities } from '../activities/index.ts';
 import { type ApprovalPolicy, type Decision, type RecordedDecision, outcome, refusal } from '../domain/approval.ts';
 import { described } from '../domain/operation.ts';
 import type { SignedPlan } from '../domain/plan.ts';
-import type { ChangeResult, RemediateInput, RemediateProgress, RemediateResult } from '../domain/runs.ts';
+import {
+  type ChangeResult,
+  type RemediateInput,
+  type RemediateProgress,
+  type RemediateResult,
+  changeId,
+} from '../domain/runs.ts';
 import { publish } from './attributes.ts';
 import { change } from './change.ts';
 import { decide, decision as decisionSignal, remediateProgress } from './messages.ts';
@@ -77,15 +83,16 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     if (!isCancellation(error)) throw error;
     ended = { outcome: 'cancelled', says: 'it was cancelled; what had been changed was reverted' };
   }
-  delete progress.changing;
-  await condition(allHandlersFinished);
-  const result = { ...ended, decisions: progress.decisions, changes: progress.changes };
-  const whole = { ...result, ...(progress.signed && { signed: progress.signed }) };
-  const report = await CancellationScope.nonCancellable(() =>
-    quick.writeRemediation(workflowId, input.diagnosis.run, whole),
-  );
-  show('done');
-  return { ...whole, report };
+  // Also when it was cancelled: the report says what was done and put back.
+  return CancellationScope.nonCancellable(async () => {
+    delete progress.changing;
+    await condition(allHandlersFinished);
+    const { signed, decisions, changes } = progress;
+    const whole = { ...ended, decisions, changes, ...(signed && { signed }) };
+    const report = await quick.writeRemediation(workflowId, input.diagnosis.run, whole);
+    show('done');
+    return { ...whole, report };
+  });
 
   async function steps(): Promise<Ended> {
     show('planning');
@@ -120,8 +127,7 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     const { path, evidence } = input.diagnosis;
     const name = signed.plan.changes[index]?.place ?? '';
     const place = path.places.find((one) => one.name === name);
-    // One change per node at a time: its workflow id is the lock.
-    const id = `change/${workflowInfo().taskQueue}/${place?.node ?? name}`;
+    const id = changeId(input.inventory, place?.node ?? name);
     progress.changing = id;
     try {
       const child = await startChild(change, {

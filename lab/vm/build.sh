@@ -2,7 +2,6 @@
 # Builds the guest, a Debian kernel and a root file system of Debian packages, into a cache outside the checkout and
 # prints its folder: build.sh. Apt works here with lists and a status of its own; the host's packages are not touched.
 set -eu
-SUITE=bookworm
 PACKAGES='linux-image-cloud-amd64 openssh-server python3-minimal libpython3-stdlib iproute2 ethtool conntrack iptables
   nftables procps kmod mount util-linux coreutils dash grep sed mawk findutils cpio'
 # Packages that others ask for and that a guest of one purpose never runs.
@@ -31,23 +30,19 @@ root=$work/root
 mkdir -p "$work/lists/partial" "$work/archives/partial" "$root"
 : >"$work/status"
 
-keys=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -e "$keys" ] || { tell "there is no $keys (package debian-archive-keyring)"; exit 1; }
-for line in "debian $SUITE" "debian-security $SUITE-security"; do
-  echo "deb [arch=amd64 signed-by=$keys] http://deb.debian.org/${line% *} ${line#* } main"
-done >"$work/sources.list"
 own() {
   tool=$1
   shift
-  nice -n 10 "$tool" -qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-    -o Dir::Etc::preferencesparts=/dev/null -o Dir::State::status="$work/status" -o Dir::State::lists="$work/lists" \
+  nice -n 10 "$tool" -qq -o Dir::State::status="$work/status" -o Dir::State::lists="$work/lists" \
     -o Dir::Cache="$work" -o Dir::Cache::archives="$work/archives" -o APT::Architecture=amd64 \
     -o APT::Architectures::=amd64 -o APT::Install-Recommends=false -o APT::Sandbox::User=root \
     -o Acquire::Languages=none -o Acquire::Retries=3 "$@"
 }
 
-tell "1/4 reading Debian's package lists ($SUITE)"
+tell "1/4 reading the package lists of this machine's own sources"
 own apt-get update >&2
+own apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 ||
+  { tell 'the guest is made of Debian packages, and the apt sources of this machine have no Debian kernel'; exit 1; }
 # shellcheck disable=SC2086 # a list of words
 wanted=$(own apt-get -s install $PACKAGES |
   awk -v unused="^($(echo "$UNUSED" | tr -d ' \n'))\$" '$1 == "Inst" && $2 !~ unused { print $2 }')
