@@ -213,7 +213,7 @@ real(
     const loser = await approved(second);
     expect(loser).toMatchObject({ outcome: 'refused' });
     expect(loser.says).toContain('another change is in progress on h1');
-    expect((await winner).outcome).toBe('confirmed');
+    expect(await winner).toMatchObject({ outcome: 'confirmed' });
     const change = (await winner).changes[0];
     if (!change) throw new Error('there is no change');
     const { path, evidence } = diagnosis;
@@ -234,7 +234,7 @@ real(
     for (const person of [alice, bob])
       await handle.signal('decision', person.decides(handle.workflowId, signed.digest));
     const result = await ended(handle);
-    expect(result.outcome).toBe('confirmed');
+    expect(result).toMatchObject({ outcome: 'confirmed' });
     const [change] = result.changes;
     const small = change?.verification?.steps.find(({ step }) => step === 'small');
     expect(small).toMatchObject({ before: { sent: 200, lost: 200 }, after: { sent: 200, lost: 0, counted: 0 } });

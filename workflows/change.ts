@@ -36,7 +36,8 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
   const planned = plan.changes[input.index];
   const place = input.path.places.find(({ name }) => name === planned?.place);
   if (!planned || !place) throw ApplicationFailure.nonRetryable('the plan names no such place');
-  const held = { id: `${plan.run}-${place.name}-${runId.slice(0, 8)}`, token: runId };
+  // Run ids begin with the time (UUID version 7): only their end tells two of one minute apart.
+  const held = { id: `${plan.run}-${place.name}-${runId.slice(-8)}`, token: runId };
   const progress: ChangeProgress = { stages: [] };
   setHandler(changeProgress, () => progress);
   const started = Date.now();

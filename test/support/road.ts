@@ -59,7 +59,10 @@ export class Road {
 
   /** A session with a worker in this process, or without one. */
   async session(inventory: Inventory, work = true): Promise<Session> {
-    const log = ({ message }: { message: string }): void => void this.warnings.push(message);
+    const log = ({ message, meta }: { message: string; meta?: Record<string, unknown> }): void => {
+      const { activityType, attempt, workflowId, error } = meta ?? {};
+      this.warnings.push([message, activityType, attempt, workflowId, error].map(String).join(' '));
+    };
     if (work) this.workers.push(await startWorker(this.engine, inventory, log));
     return { engine: this.engine, inventory, taskQueue: taskQueueOf(inventory), close: async () => {} };
   }
