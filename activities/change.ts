@@ -2,7 +2,7 @@ import { outcome, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
-import { factsAt } from '../domain/facts.ts';
+import { factsAt } from '../domain/facts/facts.ts';
 import { forbidden } from '../domain/operation.ts';
 import type { PlannedChange } from '../domain/plan.ts';
 import { addProbes } from '../domain/probe.ts';
@@ -134,7 +134,7 @@ export function changeActivities(deps: Deps) {
     },
   };
 
-  function measured(evidence: Evidence, step: string, { cause: id, place: name }: PlannedChange): Measured {
+  function measured(evidence: Evidence, step: string, { cause: id, place: name, way }: PlannedChange): Measured {
     const windows = evidence.windows.filter((window) => window.step === step);
     const { sent, lost } = addProbes(windows.flatMap(({ probe }) => probe ?? []));
     const cause = runbook.causes.find((one) => one.id === id);
@@ -142,7 +142,7 @@ export function changeActivities(deps: Deps) {
     if (!cause || !place) return { step, sent, lost };
     try {
       const counts = windows.map((window) =>
-        Number(expression(cause.counts).evaluate(factsAt(evidence, window, place))),
+        Number(expression(cause.counts).evaluate(factsAt(evidence, window, place, way ? { way } : {}))),
       );
       return { step, sent, lost, counted: counts.reduce((sum, one) => sum + one, 0) };
     } catch {

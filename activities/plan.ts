@@ -1,13 +1,13 @@
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import { type Evidence, fullSample } from '../domain/evidence.ts';
-import { factsAt } from '../domain/facts.ts';
+import { factsAt } from '../domain/facts/facts.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import { type Operation, forbidden, reversible } from '../domain/operation.ts';
 import type { Plan, PlannedChange, SignedPlan } from '../domain/plan.ts';
 import type { OperationTemplate, Remedy } from '../domain/runbook.ts';
 import type { RemediateInput } from '../domain/runs.ts';
-import { staleEntries } from '../domain/stale.ts';
+import { staleEntries } from '../domain/facts/stale.ts';
 import { significant } from '../domain/statistics.ts';
 import type { Place } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
@@ -20,6 +20,7 @@ const marginSeconds = 60;
 interface Wanted {
   place: Place;
   cause: string;
+  way?: 'back';
   /** The step in whose window the values are taken. */
   step: string;
 }
@@ -53,7 +54,8 @@ export async function makePlan(
     const site = { shell: shells.of(wanted.place.node), place: wanted.place };
     const read = (operations: readonly Operation[]): Promise<string[]> => readSettings(site, operations);
     const operations = await operationsOf(remedy, evidence, wanted, read);
-    if (operations.length) changes.push({ place: wanted.place.name, cause: wanted.cause, operations });
+    if (operations.length)
+      changes.push({ place: wanted.place.name, cause: wanted.cause, ...wayOf(wanted), operations });
   }
   if (changes.length === 0) return `${remedy.id}: everything is already as the remedy would make it`;
   const proves = conclusion.roots.filter(({ cause }) => chosen.at.some((one) => one.cause === cause));
@@ -104,7 +106,7 @@ function chosenBy(
     throw hopeless(`${name} is not on the path; its places are: ${known}`, 'UnknownPlace');
   }
   const root = conclusion.roots.find((one) => one.place === name);
-  return { remedy, at: [{ place, cause: root?.cause ?? '', step: root?.step ?? step }] };
+  return { remedy, at: [{ place, cause: root?.cause ?? '', step: root?.step ?? step, ...wayOf(root) }] };
 }
 
 /** The first proved cause that has a remedy, at all the places where it was proved. */
@@ -112,26 +114,28 @@ function proposedBy(causes: Deps['runbook']['causes'], evidence: Evidence, concl
   for (const root of conclusion.roots) {
     const [remedy] = causes.find(({ id }) => id === root.cause)?.remedies ?? [];
     if (remedy === undefined) continue;
-    const at = conclusion.roots.flatMap(({ cause, place, step }) => {
-      const found = evidence.path.places.find(({ name }) => name === place);
-      return found && cause === root.cause ? [{ place: found, cause, step }] : [];
+    const at = conclusion.roots.flatMap((one) => {
+      const place = evidence.path.places.find(({ name }) => name === one.place);
+      return place && one.cause === root.cause ? [{ place, cause: one.cause, step: one.step, ...wayOf(one) }] : [];
     });
     return { remedy, at };
   }
   return undefined;
 }
 
+const wayOf = (one: { way?: 'back' } | undefined): { way?: 'back' } => (one?.way ? { way: one.way } : {});
+
 type Read = (operations: readonly Operation[]) => Promise<string[]>;
 
 async function operationsOf(
   remedy: Remedy,
   evidence: Evidence,
-  { place, step }: Wanted,
+  { place, step, way }: Wanted,
   read: Read,
 ): Promise<Operation[]> {
   const window = evidence.windows.findLast((one) => one.step === step);
   if (!window) throw hopeless(`the step ${step} is not in the evidence`, 'NoEvidence');
-  const facts = factsAt(evidence, window, place);
+  const facts = factsAt(evidence, window, place, way ? { way } : {});
   const value = (text: string): unknown => expression(text).evaluate(facts);
   const drafts = remedy.operations.flatMap((template) => drafted(template, evidence, place, value));
   const before = await read(drafts);

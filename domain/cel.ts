@@ -1,6 +1,6 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
 import { counters, gauges } from './counters.ts';
-import { factNames, situationNames } from './facts.ts';
+import { factNames, situationNames } from './facts/facts.ts';
 
 /**
  * Expressions of the runbook, in CEL. The one file that knows the library. All numbers are doubles, so the operators that
@@ -55,7 +55,7 @@ export function expression(text: string, words: 'cause' | 'step' = 'cause'): Exp
   };
 }
 
-const counterMaps = new Set(['delta', 'senderDelta', 'receiverDelta']);
+const counterMaps = new Set(['delta', 'extra', 'senderExtra']);
 
 /** The library knows no fields of a `dyn`: a misspelt counter would only show as `untested` years later. */
 function checkFields(node: unknown): void {

@@ -77,3 +77,30 @@ export const controlOf = (evidence: Evidence): Window | undefined => evidence.wi
 export function fullSample(evidence: Evidence, place: string): Sample | undefined {
   return evidence.windows[0]?.before.samples[place];
 }
+
+/**
+ * What moved at a place in a window beyond what the control window moved in the same time. Empty where either is void.
+ */
+export function beyondControl(evidence: Evidence, window: Window, place: string): Delta {
+  const nothing: Delta = { counters: {}, devices: {}, rules: {}, sockets: {} };
+  const of = (one: Window | undefined): Delta | undefined => {
+    const [before, after] = [one?.before.samples[place], one?.after.samples[place]];
+    const delta = before && after ? deltaOf(before, after) : undefined;
+    return delta && !('void' in delta) ? delta : undefined;
+  };
+  const control = controlOf(evidence);
+  const [moved, quiet] = [of(window), of(control)];
+  if (!moved || !quiet || !control) return moved ?? nothing;
+  const scale = lengthOf(window) / lengthOf(control);
+  const less = (a: Record<string, number>, b: Record<string, number>): Record<string, number> =>
+    Object.fromEntries(Object.entries(a).map(([name, count]) => [name, Math.max(0, count - (b[name] ?? 0) * scale)]));
+  return {
+    counters: less(moved.counters, quiet.counters),
+    devices: less(moved.devices, quiet.devices),
+    rules: less(moved.rules, quiet.rules),
+    sockets: less(moved.sockets, quiet.sockets),
+  };
+}
+
+/** In milliseconds, never 0. */
+export const lengthOf = (window: Window): number => Math.max(1, window.after.at - window.before.at);

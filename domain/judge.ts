@@ -1,6 +1,10 @@
 import { expression, shown, template } from './cel.ts';
-import { type Evidence, type Window, controlOf } from './evidence.ts';
-import { type Facts, Unseen, factsAt, senderMtu, whyMissing } from './facts.ts';
+import { type Evidence, type Window, controlOf, fullSample, lengthOf } from './evidence.ts';
+import { type Facts, type Look, factsAt } from './facts/facts.ts';
+import { type Focus, focusOf } from './facts/moved.ts';
+import { senderMtu } from './facts/sizes.ts';
+import { Unseen, whyMissing } from './facts/unread.ts';
+import { waysOf } from './facts/way.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Cause } from './runbook.ts';
 import { regress, significant } from './statistics.ts';
@@ -15,72 +19,117 @@ const tooMuch = 1.25;
 const negligible = 0.2;
 /** A quiet counter moves at most this share of the loss in the control window; a busier one needs coded probes. */
 const quiet = 0.1;
+/** Slopes of exact counters are 1 but for the last bits of a double. */
+const epsilon = 1e-9;
 
 /** Judges one cause at one place over all windows. The strongest window decides. */
 export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verdict {
   const taken = evidence.windows.filter(
     (window) => window.probe && (!cause.steps || cause.steps.includes(window.step)),
   );
-  const verdict = (kind: Verdict['kind'], says: string, more: Partial<Verdict> = {}): Verdict => ({
+  const verdict: Make = (kind, says, more = {}) => ({
     cause: cause.id, place: place.name, kind, says, step: '', lost: 0, counted: 0, counter: '', proves: [], ...more,
   }); // prettier-ignore
   if (taken.length === 0)
     return verdict('untested', `needs the step ${cause.steps?.join(' or ')}, which was not taken`);
+  const judged = cause.machineWide ? machinesPlace(evidence, place) : place;
+  if (judged.name !== place.name)
+    return verdict('untested', `its counter is the whole machine's and is judged at ${judged.name}`);
   const lossy = taken.filter((window) => window.chip === undefined && significant(window.probe?.lost ?? 0));
-  const coded = judgeCoded(cause, evidence, place, verdict);
-  if (lossy.length === 0) {
-    if (coded) return coded;
-    const sent = taken.reduce((sum, window) => sum + (window.probe?.sent ?? 0), 0);
-    const lost = taken.reduce((sum, window) => sum + (window.probe?.lost ?? 0), 0);
-    return verdict(
-      'refuted',
-      `${lost} of ${shown(sent)} lost in ${stepNames(taken)}: there is nothing for it to explain`,
-    );
-  }
-  const verdicts = lossy.map((window) => judgeWindow(cause, evidence, window, place, verdict));
-  const order = ['proved', 'suspected', 'refuted', 'untested'];
-  const best = verdicts.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind))[0];
-  if (coded && best?.kind === 'suspected') return coded;
+  const coded = judgeCoded(cause, evidence, place, lossy, verdict);
+  if (lossy.length === 0) return coded ?? lossless(cause, evidence, place, taken, verdict);
+  const verdicts = lossy.map((window) =>
+    strongest(waysOf(place).map((way) => judgeWindow(cause, evidence, window, place, { way }, verdict))),
+  );
+  const best = strongest(verdicts);
+  if (coded && best.kind === 'suspected') return coded;
   const proves = verdicts.flatMap(({ kind, step, lost, counted }) =>
     kind === 'proved' ? [{ step, lost, counted }] : [],
   );
-  return best ? { ...best, proves } : verdict('untested', 'no window');
+  return { ...best, proves };
 }
 
 type Make = (kind: Verdict['kind'], says: string, more?: Partial<Verdict>) => Verdict;
 
-function judgeWindow(cause: Cause, evidence: Evidence, window: Window, place: Place, make: Make): Verdict {
+const order = ['proved', 'suspected', 'untested', 'refuted'];
+
+/** The one that says most. One look that saw nothing does not rule out what another could not read. */
+function strongest(verdicts: Verdict[]): Verdict {
+  const [best] = verdicts.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+  if (!best) throw new Error('there is no verdict to choose from');
+  return best;
+}
+
+/** The place at which a counter of the whole machine is judged: the node's own namespace, if that is on the path. */
+function machinesPlace({ path, ...evidence }: Evidence, place: Place): Place {
+  const bootOf = (one: Place): string | undefined => fullSample({ path, ...evidence }, one.name)?.bootId;
+  const boot = bootOf(place);
+  const same = path.places.filter((one) => boot !== undefined && bootOf(one) === boot);
+  return same.find((one) => one.netns === undefined && one.pid === undefined) ?? same[0] ?? place;
+}
+
+/** Nothing of ours was lost, so there is nothing to explain; but what loses others' datagrams is told. */
+function lossless(cause: Cause, evidence: Evidence, place: Place, taken: Window[], make: Make): Verdict {
+  const [window] = taken;
+  if (cause.othersLoss && window)
+    try {
+      const facts = factsAt(evidence, window, place);
+      const unmetNeed = cause.needs.find((need) => !truth(need.that, facts));
+      if (unmetNeed) return make('untested', template(unmetNeed.says)(facts));
+    } catch (error) {
+      return make('untested', reasonOf(error, evidence, place));
+    }
+  const sent = taken.reduce((sum, one) => sum + (one.probe?.sent ?? 0), 0);
+  const lost = taken.reduce((sum, one) => sum + (one.probe?.lost ?? 0), 0);
+  return make('refuted', `${lost} of ${shown(sent)} lost in ${stepNames(taken)}: there is nothing for it to explain`);
+}
+
+function judgeWindow(
+  cause: Cause,
+  evidence: Evidence,
+  window: Window,
+  place: Place,
+  { way }: Look,
+  make: Make,
+): Verdict {
   const { probe } = window;
   if (!probe) return make('untested', 'no probe');
-  const base = { step: window.step, lost: probe.lost };
+  const back = way === 'back' && place.role === 'hop' ? { way } : {};
+  const base = { step: window.step, lost: probe.lost, ...back };
   try {
-    const facts = factsAt(evidence, window, place);
+    const look: Look = { ...(way && { way }), focus: focusOf(evidence, window, place) };
+    const facts = factsAt(evidence, window, place, look);
     for (const need of cause.needs)
       if (!truth(need.that, facts)) return make('untested', template(need.says)(facts), base);
     const counter = template(cause.counter)(facts);
-    for (const condition of cause.refute)
-      if (unmet(condition, facts, evidence, place) === undefined)
-        return make('refuted', template(condition.says)(facts), { ...base, counter });
+    const { refutedBy, doubt } = refutation(cause, facts, evidence, place);
+    if (refutedBy !== undefined) return make('refuted', refutedBy, { ...base, counter });
     const counted = count(cause, facts);
-    const background = backgroundOf(cause, evidence, window, place);
+    const background = backgroundOf(cause, evidence, window, place, look);
     const own = Math.max(0, counted - background);
     const against = lossesFor(cause, probe).toSorted((a, b) => fit(own, a) - fit(own, b))[0] ?? probe.lost;
-    const more = { step: window.step, lost: against, counted: Math.round(own), counter };
+    const more = { ...base, lost: against, counted: Math.round(own), counter };
     const sum = `${counter} +${shown(own)} while ${shown(against)} of ${shown(probe.sent)} were lost (${window.step})`;
-    if (own < negligible * against) return make('refuted', sum, more);
+    const busy = background > quiet * against;
+    // On a busy counter a difference near zero may be chance: only the counter itself standing still rules it out.
+    if ((busy ? counted : own) < negligible * against) return make('refuted', sum, more);
     const open = cause.prove
       .map((condition) => unmet(condition, facts, evidence, place))
       .find((why) => why !== undefined);
-    const next = cause.next ? { next: cause.next.step } : {};
+    const next = nextOf(cause, evidence);
     if (open) return make('suspected', `${sum}, but not shown: ${open}`, { ...more, ...next });
-    if (background > quiet * against)
+    // Coded probes are small and go to undrop's own listener: they cannot decide what only other steps meet.
+    const code = cause.steps ? {} : { next: 'coded' };
+    if (busy)
       return make('suspected', `${sum}; other traffic moves it too (${shown(background)} in the same time)`, {
         ...more,
-        next: 'coded',
+        ...code,
       });
     if (own < enough * against) return make('suspected', `${sum}: it explains only a part`, { ...more, ...next });
     if (own > tooMuch * packetsLost(evidence, probe, against))
-      return make('suspected', `${sum}: it moved more than was lost`, { ...more, next: 'coded' });
+      return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code });
+    if (doubt !== undefined)
+      return make('suspected', `${sum}, but it could not be ruled out: ${doubt}`, { ...more, ...next });
     const reasons = cause.prove.map((condition) => template(condition.says)(facts));
     return make('proved', [sum, ...reasons].join('; '), more);
   } catch (error) {
@@ -88,16 +137,49 @@ function judgeWindow(cause: Cause, evidence: Evidence, window: Window, place: Pl
   }
 }
 
+/** What rules a cause out, or why that could not be asked: a test that was not made clears nobody, and proves nothing. */
+function refutation(
+  cause: Cause,
+  facts: Facts,
+  evidence: Evidence,
+  place: Place,
+): { refutedBy?: string; doubt?: string } {
+  let doubt: string | undefined;
+  for (const { that, says } of cause.refute)
+    try {
+      if (truth(that, facts)) return { refutedBy: template(says)(facts) };
+    } catch (error) {
+      doubt ??= reasonOf(error, evidence, place);
+    }
+  return doubt === undefined ? {} : { doubt };
+}
+
 /** A coded probe decides on a busy node: the counter's slope on the marked loss is 1 when it counts just our losses. */
-function judgeCoded(cause: Cause, evidence: Evidence, place: Place, make: Make): Verdict | undefined {
+function judgeCoded(cause: Cause, evidence: Evidence, place: Place, lossy: Window[], make: Make): Verdict | undefined {
   const chips = evidence.windows.filter((window) => window.chip !== undefined);
+  const [first, last] = [chips[0], chips.at(-1)];
   const lost = chips.reduce((sum, window) => sum + (window.probe?.lost ?? 0), 0);
-  if (!significant(lost)) return undefined;
+  if (!first || !last || !significant(lost) || cause.steps) return undefined;
+  // Which rule or device is meant shows best where it stood out: in a window before, or over the whole code.
+  const windows = [...lossy, { ...first, after: last.after }];
+  const looks = windows.map((window) => focusOf(evidence, window, place));
+  const verdicts = looks.flatMap((focus) => codedVerdict(cause, evidence, place, chips, focus, lost, make) ?? []);
+  return verdicts.length ? strongest(verdicts) : undefined;
+}
+
+function codedVerdict(
+  cause: Cause,
+  evidence: Evidence,
+  place: Place,
+  chips: Window[],
+  focus: Focus,
+  lost: number,
+  make: Make,
+): Verdict | undefined {
   try {
-    const points = chips.map((window) => ({ window, facts: factsAt(evidence, window, place) }));
+    const points = chips.map((window) => ({ window, facts: factsAt(evidence, window, place, { focus }) }));
     const facts = points.find(({ window }) => (window.probe?.lost ?? 0) > 0)?.facts;
-    if (!facts || cause.refute.some((condition) => unmet(condition, facts, evidence, place) === undefined))
-      return undefined;
+    if (!facts || refutation(cause, facts, evidence, place).refutedBy !== undefined) return undefined;
     const counts = points.map((point) => count(cause, point.facts));
     const slope = regress(
       chips.map((window) => window.probe?.lost ?? 0),
@@ -111,12 +193,18 @@ function judgeCoded(cause: Cause, evidence: Evidence, place: Place, make: Make):
     const open = cause.prove
       .map((condition) => unmet(condition, facts, evidence, place))
       .find((why) => why !== undefined);
-    if (!open && slope.low > 0.5 && slope.low <= 1 && slope.high >= 1)
+    if (!open && slope.low > 0.5 && slope.low <= 1 + epsilon && slope.high >= 1 - epsilon)
       return make('proved', sum, { ...more, proves: [{ step: 'coded', lost, counted: more.counted }] });
     return make('suspected', open ? `${sum}, but not shown: ${open}` : `${sum}: a longer code would narrow it`, more);
   } catch (error) {
     return make('untested', reasonOf(error, evidence, place), { step: 'coded', lost });
   }
+}
+
+/** The step that a suspicion asks for: the first of the cause's own that was not taken yet. */
+function nextOf({ next }: Cause, { windows }: Evidence): { next?: string } {
+  const step = [next?.step ?? []].flat().find((id) => !windows.some((window) => window.step === id));
+  return step === undefined ? {} : { next: step };
 }
 
 function count(cause: Cause, facts: Facts): number {
@@ -126,12 +214,10 @@ function count(cause: Cause, facts: Facts): number {
 }
 
 /** What the same count moved in the control window, scaled to this window's length. */
-function backgroundOf(cause: Cause, evidence: Evidence, window: Window, place: Place): number {
+function backgroundOf(cause: Cause, evidence: Evidence, window: Window, place: Place, look: Look): number {
   const control = controlOf(evidence);
   if (!control) throw new Unseen('there is no control window');
-  const facts = factsAt(evidence, control, place);
-  const length = (one: Window): number => Math.max(1, one.after.at - one.before.at);
-  return count(cause, facts) * (length(window) / length(control));
+  return count(cause, factsAt(evidence, control, place, look)) * (lengthOf(window) / lengthOf(control));
 }
 
 function lossesFor(cause: Cause, probe: ProbeResult): number[] {
@@ -144,10 +230,16 @@ function lossesFor(cause: Cause, probe: ProbeResult): number[] {
   return known.filter(significant).concat(known.some(significant) ? [] : [probe.lost]);
 }
 
-/** How many packets the lost datagrams were: counters below IP see each fragment, those above see datagrams. */
+/**
+ * How many packets the lost datagrams were: counters below IP see each fragment, and one more for what is given up with
+ * them; those above see datagrams.
+ */
 function packetsLost(evidence: Evidence, probe: ProbeResult, lost: number): number {
   const perPacket = Math.max(8, (senderMtu(evidence) - 20) & ~7);
-  const packets = probe.bySize.reduce((sum, one) => sum + one.lost * Math.ceil((one.size + 8) / perPacket), 0);
+  const packets = probe.bySize.reduce((sum, one) => {
+    const pieces = Math.ceil((one.size + 8) / perPacket);
+    return sum + one.lost * (pieces === 1 ? 1 : pieces + 1);
+  }, 0);
   return Math.max(lost, packets);
 }
 

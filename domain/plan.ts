@@ -4,6 +4,8 @@ import type { Operation } from './operation.ts';
 export interface PlannedChange {
   place: string;
   cause: string;
+  /** Set where the loss was on the way back through this place. */
+  way?: 'back';
   operations: Operation[];
 }
 

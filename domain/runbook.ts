@@ -44,10 +44,14 @@ export const Cause = z.strictObject({
   prove: z.array(Condition).default([]),
   /** Each of these rules the cause out, whatever it counts. */
   refute: z.array(Condition).default([]),
+  /** Its counter is the whole machine's: of the places on one machine it is judged at one, the node's own. */
+  machineWide: z.boolean().default(false),
+  /** It loses other clients' datagrams as well, so it is looked at even where none of ours were lost. */
+  othersLoss: z.boolean().default(false),
   /** Causes that produce this one: where one of them is proved, this is its effect and not the root. */
   effectOf: z.array(Id).default([]),
-  /** The step that would decide a suspicion, and what it costs. */
-  next: z.strictObject({ step: Slug, why: z.string() }).optional(),
+  /** The step that would decide a suspicion (the first of several that was not taken yet), and why. */
+  next: z.strictObject({ step: z.union([Slug, z.array(Slug).min(1)]), why: z.string() }).optional(),
   remedies: z.array(Slug).default([]),
   owner: z.string().min(1),
   prevent: z.string().min(1),

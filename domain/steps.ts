@@ -1,6 +1,6 @@
 import { expression } from './cel.ts';
 import type { Edge, Evidence, Window } from './evidence.ts';
-import { situationOf } from './facts.ts';
+import { situationOf } from './facts/facts.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Methodology, Step } from './runbook.ts';
 import type { Path } from './target.ts';

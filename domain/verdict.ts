@@ -18,6 +18,8 @@ export interface Verdict {
   effectOf?: string;
   /** The step that would turn a suspicion into proof or refutation. */
   next?: string;
+  /** Set at a hop where the loss was on the way back: its route, neighbour and device are those of that way. */
+  way?: 'back';
   /** Counter name as printed. */
   counter: string;
 }

@@ -51,7 +51,7 @@ function crossFaults(methodology: Methodology, causes: Cause[], remedies: Remedy
   for (const cause of causes) {
     const missing = (kind: string, ids: readonly string[], known: Set<string>): void =>
       ids.filter((id) => !known.has(id)).forEach((id) => faults.push(`cause ${cause.id}: there is no ${kind} ${id}`));
-    missing('step', [...(cause.steps ?? []), ...(cause.next ? [cause.next.step] : [])], steps);
+    missing('step', [...(cause.steps ?? []), ...(cause.next ? [cause.next.step].flat() : [])], steps);
     missing('cause', cause.effectOf, causeIds);
     missing('remedy', cause.remedies, remedyIds);
     if (!methodology.families.includes(cause.family))

@@ -2,8 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import { type Evidence, deltaOf } from '../domain/evidence.ts';
 import { type ReportAnswer, type SendAnswer, addProbes, joinProbe, sweepSizes } from '../domain/probe.ts';
 import type { Entry, Sample } from '../domain/sample.ts';
-import { cliffOf } from '../domain/sizes.ts';
-import { staleEntries, staleFlows } from '../domain/stale.ts';
+import { cliffOf } from '../domain/facts/sizes.ts';
+import { staleEntries, staleFacts } from '../domain/facts/stale.ts';
 import { regress, significant, wilson } from '../domain/statistics.ts';
 import type { Path, Place } from '../domain/target.ts';
 import { emptySample } from './support/samples.ts';
@@ -232,7 +232,7 @@ describe('stale conntrack entries', () => {
       windows: [{ step: 'flow', before: edge, after: edge }],
     };
   };
-  const flows = (evidence: Evidence) => staleFlows(evidence, evidence.windows[0]!, place);
+  const facts = (evidence: Evidence) => staleFacts(evidence, evidence.windows[0]!, place);
 
   test('are those of the Service that lead to no endpoint, by address and by port', () => {
     const dead = entry({ replySource: '10.1.0.7' });
@@ -240,18 +240,21 @@ describe('stale conntrack entries', () => {
     const elsewhere = entry({ destination: '10.96.0.11', replySource: '10.1.0.7' });
     const otherPort = entry({ destinationPort: 54, replySource: '10.1.0.7' });
     expect(staleEntries(seen([entry({}), dead, wrongPort, elsewhere, otherPort]), place)).toEqual([dead, wrongPort]);
-    expect(flows(seen([dead]))).toMatchObject({ known: true, entries: 1, to: '10.1.0.7', noDnat: false });
+    expect(facts(seen([dead]))).toMatchObject({ dead: { entries: 1, to: '10.1.0.7' }, untranslated: { entries: 0 } });
   });
 
   test('without any address translation lead to the Service itself', () => {
-    expect(flows(seen([entry({ replySource: '10.96.0.10', replySourcePort: 53 })]))).toMatchObject({ noDnat: true });
+    const untouched = entry({ replySource: '10.96.0.10', replySourcePort: 53 });
+    expect(facts(seen([untouched]))).toMatchObject({ untranslated: { entries: 1 }, dead: { entries: 0 } });
   });
 
   test('are unknown, not none, where nothing could be joined', () => {
-    expect(flows(seen([entry({})]))).toMatchObject({ known: true, entries: 0 });
-    expect(flows(seen([], { missing: { entries: 'no program conntrack' } })).known).toBe(false);
-    expect(flows(seen([entry({})], {}, {})).known).toBe(false);
-    expect(flows(seen([entry({})], {}, { service: { ...service, endpoints: [] } })).known).toBe(false);
+    expect(facts(seen([entry({})]))).toMatchObject({ dead: { entries: 0 }, untranslated: { entries: 0 } });
+    const why = (evidence: Evidence) => () => facts(evidence).dead;
+    expect(why(seen([], { missing: { entries: 'no program conntrack' } }))).toThrow('no program conntrack');
+    expect(why(seen([], { cut: ['entries'] }))).toThrow('was cut');
+    expect(why(seen([entry({})], {}, {}))).toThrow('no Service');
+    expect(why(seen([entry({})], {}, { service: { ...service, endpoints: [] } }))).toThrow('no Service');
     expect(
       staleEntries(seen([entry({ replySource: '10.1.0.7' })], {}, { service: { ...service, endpoints: [] } }), place),
     ).toEqual([]);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   DefaultLogger,
@@ -101,9 +101,11 @@ function installRuntime(log: (entry: LogEntry) => void, level: LogLevel): void {
 /** The workflows' bundle, made once for the same sources: bundling costs a second that every command would wait for. */
 export async function workflowBundle(): Promise<string> {
   const hash = createHash('sha256').update(await readFile(join(root, 'package.json')));
-  for (const folder of ['workflows', 'domain'])
-    for (const name of (await readdir(join(root, folder))).toSorted())
-      hash.update(`${folder}/${name}\0`).update(await readFile(join(root, folder, name)));
+  for (const folder of ['workflows', 'domain']) {
+    const entries = await readdir(join(root, folder), { withFileTypes: true, recursive: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    for (const file of files.toSorted()) hash.update(`${relative(root, file)}\0`).update(await readFile(file));
+  }
   const path = join(cacheFolder(), `workflows-${hash.digest('hex').slice(0, 16)}.js`);
   const known = await readFile(path).catch(() => undefined);
   if (known) return path;

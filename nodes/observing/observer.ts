@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
-import { senderMtu } from '../../domain/facts.ts';
+import { senderMtu } from '../../domain/facts/facts.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
-import { staleEntries } from '../../domain/stale.ts';
+import { staleEntries } from '../../domain/facts/stale.ts';
 import type { Path, Place } from '../../domain/target.ts';
 import { Prober, type SendOrder } from '../probing/prober.ts';
 import { takeSample } from '../sampling/sample.ts';

@@ -41,6 +41,8 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
   return evidenceOf({ path: one.service === 'none' ? rest : { ...rest, service }, first, parts: [control, ...taken] });
 }
 
+const unreadParts: Record<string, object> = { features: {}, routes: {}, neighbours: [], entries: [] };
+
 function changed(sample: Sample, form: Partial<PlaceForm> | undefined, moving: string[]): Sample {
   const { without = [], gauges, features, routes, missing, entries, ...lists } = form ?? {};
   const given = Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
@@ -56,6 +58,10 @@ function changed(sample: Sample, form: Partial<PlaceForm> | undefined, moving: s
     features: { ...sample.features, ...features },
     routes: { ...sample.routes, ...Sample.shape.routes.parse(routes ?? {}) },
     missing: { ...sample.missing, ...missing },
+    // What could not be read is not there either.
+    ...Object.fromEntries(
+      Object.keys(missing ?? {}).flatMap((part) => (part in unreadParts ? [[part, unreadParts[part]]] : [])),
+    ),
   };
 }
 

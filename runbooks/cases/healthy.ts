@@ -55,12 +55,12 @@ export const healthyEntry: Sample['entries'][number] = {
 };
 
 /** A full sample of one place of the path. Every counter has counted before: only what it counts from here on matters. */
-export function healthySample({ name, netns }: Place): Sample {
+export function healthySample({ name, node, netns }: Place): Sample {
   const pod = netns !== undefined;
   const names = Object.keys(counters).filter((counter) => !pod || !counter.startsWith('neigh_'));
   const devices = [...new Set((ways[name] ?? []).map(([device]) => device))].filter((device) => device !== 'lo');
   return {
-    bootId: `boot-${name}`,
+    bootId: `boot-${node}`,
     netns: `netns-${name}`,
     uptime: 86_400,
     kernel: '6.12.0',

@@ -1,0 +1,104 @@
+import { type Delta, type Evidence, type Window, beyondControl, deltaOf, fullSample } from '../evidence.ts';
+import type { ProbeResult } from '../probe.ts';
+import type { Sample } from '../sample.ts';
+import type { Place } from '../target.ts';
+import { type Focus, focusOf, movedFacts } from './moved.ts';
+import { senderMtu, sizeFacts } from './sizes.ts';
+import { probedFlow, staleEntries, staleFacts } from './stale.ts';
+import { Unseen } from './unread.ts';
+import { type Way, pathFacts, wayFacts, waysOf } from './way.ts';
+
+/** The names that expressions may use, for the check at load time; `factsAt` gives each of them a value. */
+export const factNames = [
+  'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
+  'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
+  'path', 'checksums', 'software', 'softwareIn',
+] as const; // prettier-ignore
+
+export type Facts = Record<(typeof factNames)[number], unknown>;
+
+/** How facts look at a place: which way, and at which of its rules and devices. */
+export interface Look {
+  way?: Way;
+  focus?: Focus;
+}
+
+/**
+ * Derives the named facts of one place in one window. What could not be read is absent or throws Unseen when asked for: an
+ * expression that needs it ends as `untested`, never as zero.
+ * @throws Unseen when the place was not sampled at both edges, or the pair is void
+ */
+export function factsAt(evidence: Evidence, window: Window, place: Place, { way, focus }: Look = {}): Facts {
+  const { path } = evidence;
+  const delta = seenDelta(window, place.name);
+  const after = window.after.samples[place.name];
+  const full = fullSample(evidence, place.name);
+  if (!after || !full) throw new Unseen(`${place.name} was not sampled`);
+  const sender = path.places.find(({ role }) => role === 'sender');
+  return {
+    delta: delta.counters,
+    /** What moved beyond what the control window moved in the same time: for conditions, not for counting. */
+    extra: beyondControl(evidence, window, place.name).counters,
+    senderExtra: sender ? beyondControl(evidence, window, sender.name).counters : {},
+    before: window.before.samples[place.name]?.gauges,
+    after: after.gauges,
+    place: { name: place.name, role: place.role, root: after.root },
+    step: window.step,
+    probe: probeFacts(window.probe),
+    probes: Object.fromEntries(probesByStep(evidence).map(([step, probe]) => [step, probeFacts(probe)])),
+    ...movedFacts(after, delta, focus ?? focusOf(evidence, window, place)),
+    ...wayFacts(evidence, window, place, full, after, way ?? waysOf(place)[0] ?? 'out'),
+    sizes: sizeFacts(evidence),
+    masquerade: masqueradeFacts(full),
+    stale: staleFacts(evidence, window, place),
+    path: pathFacts(evidence, window),
+  };
+}
+
+/** The facts that decide whether a step is worth its time, before and between probes. */
+export function situationOf(evidence: Evidence): Record<string, unknown> {
+  const { path } = evidence;
+  const samples = path.places.flatMap((place) => fullSample(evidence, place.name) ?? []);
+  return {
+    peer: path.peer !== undefined,
+    service: path.service !== undefined,
+    echo: path.service?.probe === 'echo',
+    plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
+    staleFlow: probedFlow(evidence) !== undefined,
+  };
+}
+export const situationNames = ['peer', 'service', 'echo', 'plainMasquerade', 'staleFlow'] as const;
+
+function seenDelta(window: Window, name: string): Delta {
+  const [before, after] = [window.before.samples[name], window.after.samples[name]];
+  if (!before || !after)
+    throw new Unseen(window.after.failed[name] ?? window.before.failed[name] ?? `${name} was not sampled`);
+  const delta = deltaOf(before, after);
+  if ('void' in delta) throw new Unseen(`void at ${name}: ${delta.void}`);
+  return delta;
+}
+
+/** One result per step; chips of a coded step are windows of their own. */
+function probesByStep(evidence: Evidence): [string, ProbeResult][] {
+  return evidence.windows.flatMap((window) =>
+    window.probe && window.chip === undefined ? [[window.step, window.probe]] : [],
+  );
+}
+
+const nothingSent = {
+  sent: 0, lost: 0, requestLost: 0, replyLost: 0, answered: 0, tooBig: 0, damaged: 0, ownDrops: 0, strange: 0,
+}; // prettier-ignore
+
+function probeFacts(probe: ProbeResult | undefined): Record<string, unknown> {
+  if (!probe) return { ...nothingSent, oneWay: false, refused: 0 };
+  const { bySize: _, refused, ...numbers } = probe;
+  return { ...numbers, refused: Object.values(refused).reduce((a, b) => a + b, 0) };
+}
+
+function masqueradeFacts(sample: Sample): { plain: boolean; text: string } {
+  const rules = sample.rules.filter((rule) => rule.verdict === 'masquerade' || rule.verdict === 'snat');
+  const plain = rules.find((rule) => !rule.random);
+  return { plain: plain !== undefined, text: (plain ?? rules[0])?.text ?? '' };
+}
+
+export { senderMtu, staleEntries };

@@ -1,0 +1,78 @@
+import { type Evidence, type Window, fullSample } from '../evidence.ts';
+import type { ProbeResult } from '../probe.ts';
+import type { Entry } from '../sample.ts';
+import type { Place } from '../target.ts';
+import { unread } from './unread.ts';
+
+/** Stale entries of one kind: `dead` lead to what is no endpoint, `untranslated` to the Service's own address. */
+export type StaleKind = 'dead' | 'untranslated';
+
+export interface StaleFlows {
+  entries: number;
+  /** Marked datagrams of this window that were sent on such a flow and lost. */
+  lost: number;
+  /** Whether one of these flows starts at the sender, so that it can be probed. */
+  ours: boolean;
+  /** Where the entries send them. */
+  to: string;
+  flow: string;
+}
+
+/**
+ * Joins conntrack entries of a Service with its endpoints: an entry that answers from an address which is no endpoint
+ * sends its flow to nowhere for as long as the client keeps its source port. No counter moves for that.
+ */
+export function staleFacts(
+  evidence: Evidence,
+  window: Window,
+  place: Place,
+): Record<StaleKind, StaleFlows> & { fresh: Pick<ProbeResult, 'sent' | 'lost' | 'answered'> } {
+  const { service } = evidence.path;
+  const sample = fullSample(evidence, place.name);
+  if (!service || service.endpoints.length === 0) return unread('the target is no Service with endpoints');
+  if (!sample || 'entries' in sample.missing)
+    return unread(`conntrack entries could not be listed here: ${sample?.missing['entries'] ?? 'no sample'}`);
+  const all = staleEntries(evidence, place);
+  if (sample.cut.includes('entries') && all.length === 0)
+    return unread('the list of conntrack entries was cut, and none of those seen is stale');
+  const probed = probedFlow(evidence);
+  const of = (kind: StaleKind): StaleFlows => {
+    const stale = all.filter((entry) => kindOf(entry) === kind);
+    const ours = stale.find((entry) => probed && sameFlow(entry, probed));
+    const shown = ours ?? stale[0];
+    return {
+      entries: stale.length,
+      lost: ours && window.step === 'flow' ? (window.probe?.lost ?? 0) : 0,
+      ours: ours !== undefined,
+      to: shown?.replySource ?? '',
+      flow: shown ? `${shown.source}:${shown.sourcePort} -> ${shown.destination}:${shown.destinationPort}` : '',
+    };
+  };
+  // New flows through the Service; where its application is not to be probed, to the endpoint itself.
+  const fresh = ['service', 'small'].flatMap(
+    (step) => evidence.windows.find((one) => one.step === step && one.probe)?.probe ?? [],
+  )[0] ?? { sent: 0, lost: 0, answered: 0 };
+  return { dead: of('dead'), untranslated: of('untranslated'), fresh };
+}
+
+const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destination ? 'untranslated' : 'dead');
+
+const sameFlow = (a: Entry, b: Entry): boolean => a.source === b.source && a.sourcePort === b.sourcePort;
+
+/** The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name. */
+export function probedFlow(evidence: Evidence): Entry | undefined {
+  const { places } = evidence.path;
+  return places.flatMap((place) => staleEntries(evidence, place)).find((entry) => entry.source === places[0]?.address);
+}
+
+/** The stale entries themselves, for probing their flow and for deleting exactly them. */
+export function staleEntries(evidence: Evidence, place: Place): Entry[] {
+  const { service } = evidence.path;
+  if (!service || service.endpoints.length === 0) return [];
+  const alive = (entry: Entry): boolean =>
+    service.endpoints.some(({ address, port }) => entry.replySource === address && entry.replySourcePort === port);
+  const entries = fullSample(evidence, place.name)?.entries ?? [];
+  return entries.filter(
+    (entry) => entry.destination === service.address && entry.destinationPort === service.port && !alive(entry),
+  );
+}

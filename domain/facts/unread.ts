@@ -1,0 +1,32 @@
+import type { Evidence } from '../evidence.ts';
+
+/** Thrown where a window says nothing about a place; the message is the reason for `untested`. */
+export class Unseen extends Error {}
+
+/** A fact that could not be read: whoever asks for any of it learns why. Never a zero. */
+export function unread(why: string): never {
+  return new Proxy(
+    {},
+    {
+      get: () => {
+        throw new Unseen(why);
+      },
+    },
+  ) as never;
+}
+
+const partOf: [RegExp, string][] = [
+  [/^conntrack_/, 'conntrack'],
+  [/^neigh_/, 'arp'],
+  [/^softnet_/, 'softnet'],
+  [/^(Udp|Ip|Icmp)6/, 'snmp6'],
+  [/^(TcpExt|IpExt)/, 'netstat'],
+  [/^(Udp|Ip|Icmp)/, 'snmp'],
+];
+
+/** Why a counter or setting is not there: the part of the sample that could not be read, or this kernel. */
+export function whyMissing(evidence: Evidence, place: string, key: string): string {
+  const part = partOf.find(([pattern]) => pattern.test(key))?.[1] ?? 'sysctls';
+  const why = evidence.windows.at(-1)?.after.samples[place]?.missing[part];
+  return `${key} could not be read here${why ? `: ${why}` : ' (not on this kernel or namespace)'}`;
+}
