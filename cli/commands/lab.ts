@@ -61,20 +61,23 @@ const list = new Command('faults')
   });
 
 const matrix = new Command('matrix')
-  .description('inject every fault, diagnose it, and compare with what must be found')
+  .description('inject every fault of both labs for real, diagnose it, and compare with what must be found')
   .argument('[faults...]', 'only these')
-  .addOption(labOption())
-  .option('--write', 'write docs/matrix.md')
-  .option('--json')
-  .action((ids: string[], options: Lab & { write?: true; json?: true }) =>
+  .addOption(new Option('-l, --lab <lab>', 'only this lab').choices(['netns', 'vm']))
+  .option('--write', 'write docs/matrix.md; needs every fault')
+  .option('--json', 'print the result as JSON')
+  .addHelpText('after', '\nExamples:\n  undrop lab matrix\n  undrop lab matrix narrow-wire shaper\n')
+  .action((ids: string[], options: { lab?: 'netns' | 'vm'; write?: true; json?: true }) =>
     inLab(async (labs) => {
       const [{ faults }, { diagnoseFault, matrixMarkdown }, { loadRunbook }] = await Promise.all([
         import('../../lab/fault.ts'),
         import('../../lab/matrix.ts'),
         import('../../runbooks/load.ts'),
       ]);
+      if (options.write && (ids.length || options.lab)) throw new UserError('--write goes without faults and --lab');
       const runbook = loadRunbook();
-      const wanted = ids.length ? ids.map(labs.faultNamed) : faults().filter(({ lab }) => lab === options.lab);
+      const all = ids.length ? ids.map(labs.faultNamed) : faults();
+      const wanted = all.filter(({ lab }) => options.lab === undefined || lab === options.lab);
       const rows = [];
       for (const lab of new Set(wanted.map((fault) => fault.lab))) {
         await labs.up(lab, progress);
@@ -89,26 +92,27 @@ const matrix = new Command('matrix')
               print(`${row.ok ? paint.green('right') : paint.red('WRONG')}  ${fault.id.padEnd(28)} ${found}`);
           }
         } finally {
+          clearProgress();
           await labs.down(lab);
         }
       }
+      const wrong = rows.filter(({ ok }) => !ok).length;
+      process.exitCode = wrong ? exit.failed : exit.ok;
+      if (options.write) {
+        const { writeFile } = await import('node:fs/promises');
+        await writeFile(new URL('../../docs/matrix.md', import.meta.url), matrixMarkdown(runbook, rows));
+      }
       if (options.json)
-        printJson(
-          rows.map(({ fault, proved, ok, conclusion }) => ({
-            fault: fault.id,
-            expect: fault.expect,
+        return printJson(
+          rows.map(({ fault: { id, expect }, proved, ok, conclusion }) => ({
+            fault: id,
+            expect,
             proved,
             ok,
             conclusion,
           })),
         );
-      else if (options.write) {
-        const { writeFile } = await import('node:fs/promises');
-        await writeFile(new URL('../../docs/matrix.md', import.meta.url), matrixMarkdown(runbook, rows));
-      }
-      const wrong = rows.filter(({ ok }) => !ok).length;
-      if (!options.json) print(`${rows.length - wrong} right, ${wrong} wrong`);
-      process.exitCode = wrong ? exit.failed : exit.ok;
+      print(`${rows.length - wrong} right, ${wrong} wrong`);
     }),
   );
 

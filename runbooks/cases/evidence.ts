@@ -67,7 +67,7 @@ function changed(sample: Sample, form: Partial<PlaceForm> | undefined, moving: s
 
 /** The sample after a window in which the delta took place. */
 function grown(place: string, old: Sample, seconds: number, delta: Delta, chip: number): Sample {
-  const sample = structuredClone({ ...old, uptime: old.uptime + seconds });
+  const sample = JSON.parse(JSON.stringify({ ...old, uptime: old.uptime + seconds })) as Sample;
   for (const [name, moved] of Object.entries(delta)) {
     const by = ofChip(moved, chip);
     const [kind, id] = name.split(/ (.*)/);

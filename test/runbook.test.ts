@@ -1,0 +1,77 @@
+import { describe, expect, test } from '@jest/globals';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { conclude } from '../domain/conclude.ts';
+import { loadRunbook, udpLoss } from '../runbooks/load.ts';
+import { coverage, loadCases, runCases } from '../runbooks/test.ts';
+
+const runbook = loadRunbook();
+const cases = loadCases(runbook);
+
+describe('the judgement of the runbook', () => {
+  test.each(cases.map((one) => [`${one.cause} at ${one.at}: ${one.name}`, one] as const))('%s', (_, one) => {
+    expect(runCases(runbook, [one]).map(({ wrong, says }) => [...wrong, ...(wrong.length ? [says] : [])])).toEqual([
+      [],
+    ]);
+  });
+
+  test('every cause is proved, refuted and decided by each of its conditions in some case', () => {
+    const gaps = coverage(runbook, runCases(runbook, cases)).filter(
+      ({ proved, refuted, undecided }) => !proved || !refuted || undecided.length > 0,
+    );
+    expect(gaps).toEqual([]);
+  });
+
+  test('a case can fail: without its counter the same evidence proves nothing', () => {
+    const one = cases.find(({ cause, expect: wanted }) => cause === 'CT-FULL' && wanted === 'proved');
+    if (!one) throw new Error('there is no such case');
+    const still = { ...one, windows: one.windows.map((window) => ({ ...window, delta: {} })) };
+    expect(runCases(runbook, [still])[0]).toMatchObject({ ok: false, got: 'refuted' });
+  });
+});
+
+describe('a runbook that people broke', () => {
+  /** Loads a copy of the runbook with one file changed, and returns the complaint. */
+  function complaint(file: string, change: (text: string) => string): string {
+    const folder = mkdtempSync(join(tmpdir(), 'undrop-t-runbook-'));
+    try {
+      cpSync(udpLoss, folder, { recursive: true });
+      const path = join(folder, file);
+      const text = readFileSync(path, 'utf8');
+      const changed = change(text);
+      expect(changed).not.toBe(text);
+      writeFileSync(path, changed);
+      loadRunbook(folder);
+      return 'no complaint';
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+  const full = 'causes/conntrack/ct-full.yaml';
+
+  test.each([
+    ['a misspelt counter', full, (s: string) => s.replace('counts: delta.conntrack_drop', 'counts: delta.conntrack_dorp'), /ct-full\.yaml:8 counts: .*conntrack_dorp: there is no such counter/],
+    ['an expression that is none', full, (s: string) => s.replace('counts: delta.conntrack_drop', 'counts: delta.conntrack_drop >'), /ct-full\.yaml:8 counts: /],
+    ['an unknown fact', full, (s: string) => s.replace('counts: delta.conntrack_drop', 'counts: detla.x'), /ct-full\.yaml:8 counts: .*detla/],
+    ['a field that does not exist', full, (s: string) => `${s}remedy: x\n`, /ct-full\.yaml:\d+ .*remedy/],
+    ['a family that does not exist', full, (s: string) => s.replace('family: conntrack', 'family: conntrak'), /ct-full\.yaml:2 family: /],
+    ['a remedy that does not exist', full, (s: string) => s.replace('[raise-conntrack-max]', '[raise-it]'), /cause CT-FULL: there is no remedy raise-it/],
+    ['YAML that is none', full, (s: string) => s.replace('at: [sender', 'at: [[sender'), /ct-full\.yaml:\d+ /],
+    ['a sentence that names nothing', full, (s: string) => s.replace('{after.nf_conntrack_count} of', '{after.nf_conntrack_counts} of'), /ct-full\.yaml:\d+ .*nf_conntrack_counts/],
+    ['two causes of one id', 'causes/conntrack/ct-hash.yaml', (s: string) => s.replace('id: CT-HASH', 'id: CT-FULL'), /two causes have the same id/],
+    ['a step that does not exist', 'causes/nic/udp-csum.yaml', (s: string) => s.replace('[checksum, ', '[chksum, '), /cause UDP-CSUM: there is no step chksum/],
+  ])('%s is one clear error that names file and field', (_, file, change, why) => {
+    expect(complaint(file, change)).toMatch(why);
+  }); // prettier-ignore
+});
+
+test('the same evidence and runbook give the same conclusion', () => {
+  const one = cases[0];
+  if (!one) throw new Error('there are no cases');
+  const [first, second] = [runCases(runbook, [one]), runCases(loadRunbook(), [one])];
+  expect(first).toEqual(second);
+  expect(conclude.length).toBe(2);
+});
