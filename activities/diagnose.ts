@@ -94,7 +94,7 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
       };
     },
 
-    /** Writes report.md, report.json and result.json of a run; returns the folder. */
+    /** Writes report.md and report.json of a run; returns the folder. */
     async writeDiagnosis(result: Omit<DiagnoseResult, 'report'>): Promise<string> {
       observers.close(result.run);
       const conclusion = await store.get<Conclusion>(result.conclusion);

@@ -35,14 +35,14 @@ export function remediateActivities(deps: Deps) {
         throw hopeless(`the decision is not signed by ${decision.principal}'s key`, 'Forged');
     },
 
-    /** Writes remediation.md and remediation.json beside the run's report; returns the first's path. */
+    /** Writes remediation-DIGEST.md and .json beside the run's report, a pair for each plan; returns the first's path. */
     async writeRemediation(workflowId: string, run: string, result: Omit<RemediateResult, 'report'>): Promise<string> {
       const folder = join(runs, run);
       await mkdir(folder, { recursive: true });
-      const path = join(folder, 'remediation.md');
-      await writeFile(path, remediationMarkdown(workflowId, result));
-      await writeFile(join(folder, 'remediation.json'), JSON.stringify(result, null, 2));
-      return path;
+      const name = join(folder, `remediation-${result.signed?.digest.slice(0, 12) ?? 'none'}`);
+      await writeFile(`${name}.md`, remediationMarkdown(workflowId, result));
+      await writeFile(`${name}.json`, JSON.stringify(result, null, 2));
+      return `${name}.md`;
     },
   };
 }

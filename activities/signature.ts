@@ -9,7 +9,7 @@ export function sshKey(text: string | Buffer): ParsedKey {
   const key = ssh2.utils.parseKey(text);
   if (key instanceof Error) {
     const locked = /passphrase|encrypted/i.test(key.message);
-    throw new KeyError(locked ? 'the key has a passphrase: load it into an ssh agent (ssh-add)' : key.message);
+    throw new KeyError(locked ? 'it has a passphrase' : key.message);
   }
   const [first] = Array.isArray(key) ? key : [key];
   if (!first) throw new KeyError('there is no key in it');

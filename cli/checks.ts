@@ -41,7 +41,7 @@ export async function* checkApproval(inventory: Inventory): AsyncGenerator<Findi
 
 /** What a stock node may lack, and what goes untested or undone without it. */
 const wanted: [tool: string, without: string][] = [
-  ['python3', 'no probe can be sent from or received there'],
+  ['python', 'no probe can be sent from or received there'],
   ['conntrack', 'stale entries cannot be seen or deleted'],
   ['ethtool', 'offloads cannot be seen or changed'],
   ['tc', 'dropping queues cannot be seen'],
@@ -90,7 +90,9 @@ async function checkPlace(shells: ShellPool, place: Place): Promise<Finding> {
 }
 
 function lacking({ tools, root, missing, cut }: Sample): string[] {
-  const without = wanted.filter(([tool]) => !tools.includes(tool)).map(([tool, why]) => `no ${tool}: ${why}`);
+  const without = wanted
+    .filter(([tool]) => !tools.includes(tool))
+    .map(([tool, why]) => `no ${tool === 'python' ? 'python3' : tool}: ${why}`);
   const firewall = ['nft', 'iptables-save'].some((tool) => tools.includes(tool))
     ? []
     : ['neither nft nor iptables: rules that drop cannot be seen'];

@@ -16,7 +16,16 @@ export async function readInventory(option?: string): Promise<Inventory> {
     );
   });
   try {
-    return parseYaml(text, file, Inventory);
+    const inventory = parseYaml(text, file, Inventory);
+    const { KeyError, sshKey } = await import('../activities/signature.ts');
+    for (const { name, key } of inventory.approval.approvers)
+      try {
+        sshKey(key);
+      } catch (error) {
+        if (error instanceof KeyError) throw new UserError(`${file}: the key of approver ${name}: ${error.message}`);
+        throw error;
+      }
+    return inventory;
   } catch (error) {
     if (error instanceof FileError) throw new UserError(error.message);
     throw error;

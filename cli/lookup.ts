@@ -73,6 +73,17 @@ export async function conclusionOf({ conclusion }: DiagnoseResult): Promise<Conc
     .catch(() => undefined);
 }
 
+/** Every remediation of a run that has ended, the newest first: a run may be planned more than once. */
+export async function endedRemediations({ engine }: Session, run: string): Promise<RemediateResult[]> {
+  const query = `WorkflowId = "remediate/${run}" AND ExecutionStatus = "Completed"`;
+  const results: { at: Date; result: RemediateResult }[] = [];
+  for await (const { workflowId, runId, startTime } of engine.client.workflow.list({ query })) {
+    const result = (await engine.client.workflow.getHandle(workflowId, runId).result()) as RemediateResult;
+    results.push({ at: startTime, result });
+  }
+  return results.toSorted((a, b) => b.at.getTime() - a.at.getTime()).map(({ result }) => result);
+}
+
 /** The newest remediation of a run: still open, ended with its result, or none was ever started. */
 export async function remediationOf(
   { engine }: Session,

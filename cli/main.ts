@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { cancel } from './commands/cancel.ts';
 import { approve, reject } from './commands/decide.ts';
 import { demo } from './commands/demo.ts';
 import { diagnose } from './commands/diagnose.ts';
@@ -24,7 +25,7 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-const commands = [demo, diagnose, plan, approve, reject, rollback, watch, show, runs, worker];
+const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker];
 for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */

@@ -153,6 +153,13 @@ export async function followRemediation(
   }
 }
 
+/** Waits until a cancelled workflow has cleaned up, and says how it ended. */
+export const endOf = async (handle: WorkflowHandle): Promise<string> =>
+  handle.result().then(
+    (result) => (result as Partial<RemediateResult>).says ?? 'it had ended already',
+    (error: unknown) => failureOf(error).message,
+  );
+
 /** The exit code of a remediation's end. */
 export const codeOf = ({ outcome }: RemediateResult): number => {
   if (outcome === 'confirmed' || outcome === 'healed') return exit.ok;

@@ -16,7 +16,7 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>): 
   const checked = schema.safeParse(plain(document, file));
   if (checked.success) return checked.data;
   const faults = checked.error.issues.map((issue) => {
-    const path = [...issue.path];
+    const path = [...issue.path, ...(issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [])];
     // The nearest node that is there: a missing field is reported where it should stand.
     let node: unknown;
     for (let length = path.length; node === undefined && length >= 0; length--)

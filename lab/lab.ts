@@ -64,7 +64,7 @@ export function labInventory(lab: Lab): Inventory {
 /** Every offload of a lab node's devices, as ethtool prints them: an independent witness of what a change left behind. */
 export function namespaceState(node: string): string {
   const inside = (...words: string[]): string =>
-    execFileSync('nsenter', [`--net=/run/netns/${process.env['UNDROP_LAB'] ?? 'undrop'}-${node}`, ...words], {
+    execFileSync('nsenter', [`--net=/run/netns/undrop-${node}`, ...words], {
       encoding: 'utf8',
     });
   const devices = [...inside('ip', '-o', 'link').matchAll(/^\d+: ([^:@]+)/gm)].map(([, name = '']) => name);

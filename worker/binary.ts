@@ -36,6 +36,8 @@ export async function temporalBinary(progress: Progress): Promise<string> {
 
   const cache = await cachePath();
   if (await executable(cache)) return cache;
+  const kept = await downloaded();
+  if (kept !== undefined) return kept;
   tried.push(`the cache: no ${cache}`);
   try {
     progress('downloading the Temporal server');
@@ -66,9 +68,18 @@ async function cachePath(): Promise<string> {
   return join(cacheFolder(), `temporal-${hash.digest('hex').slice(0, 16)}`, 'temporal');
 }
 
+const downloads = (): string => join(cacheFolder(), 'temporal-sdk');
+
+/** What an earlier download left. */
+async function downloaded(): Promise<string | undefined> {
+  const names = await readdir(downloads()).catch(() => []);
+  const file = names.find((name) => name.startsWith('temporal'));
+  return file !== undefined && (await executable(join(downloads(), file))) ? join(downloads(), file) : undefined;
+}
+
 /** The SDK only downloads in order to start a server of its own: it is started once, and its file is kept. */
 async function download(): Promise<string> {
-  const folder = join(cacheFolder(), 'temporal-sdk');
+  const folder = downloads();
   await mkdir(folder, { recursive: true });
   const { TestWorkflowEnvironment } = await import('@temporalio/testing');
   const started = TestWorkflowEnvironment.createLocal({
@@ -78,9 +89,9 @@ async function download(): Promise<string> {
     setTimeout(() => reject(new Error(`not done after ${downloadMs / 1000} s`)), downloadMs).unref();
   });
   await (await Promise.race([started, late])).teardown();
-  const [file] = (await readdir(folder)).filter((name) => name.startsWith('temporal'));
-  if (!file) throw new Error(`nothing was stored in ${folder}`);
-  return join(folder, file);
+  const file = await downloaded();
+  if (file === undefined) throw new Error(`nothing was stored in ${folder}`);
+  return file;
 }
 
 /** Built beside and renamed, so that an interrupted build leaves no half binary. */

@@ -29,6 +29,11 @@ export async function openEngine(progress: Progress): Promise<Engine> {
   ]);
   const config = loadClientConnectConfig();
   const external = config.connectionOptions.address;
+  if (external === undefined) {
+    const lost = Object.keys(process.env).find((name) => /^TEMPORAL_(API_KEY|TLS|GRPC_META|NAMESPACE)/.test(name));
+    if (lost !== undefined)
+      throw new Error(`${lost} is set, but neither TEMPORAL_ADDRESS nor a profile names a server`);
+  }
   const embedded: Embedded | undefined = external === undefined ? await embeddedServer(progress) : undefined;
   const address = external ?? embedded?.address ?? '';
   const namespace = config.namespace ?? 'default';

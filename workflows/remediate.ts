@@ -81,7 +81,9 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     ended = await steps();
   } catch (error) {
     if (!isCancellation(error)) throw error;
-    ended = { outcome: 'cancelled', says: 'it was cancelled; what had been changed was reverted' };
+    const kept = progress.changes.filter((one) => one.outcome === 'confirmed').map(({ place }) => place);
+    const rest = kept.length ? `; confirmed before that, and still changed: ${kept.join(', ')}` : '';
+    ended = { outcome: 'cancelled', says: `it was cancelled, and what was in progress put back${rest}` };
   }
   // Also when it was cancelled: the report says what was done and put back.
   return CancellationScope.nonCancellable(async () => {

@@ -67,6 +67,8 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
         `the plan is ${digest.slice(0, 12)}, not ${options.digest}; nothing was decided`,
         exit.unchanged,
       );
+    if (answer === 'approve' && options.json && !options.yes)
+      throw new UserError('--json shows no plan; give --yes too');
     if (!options.json) render.printPlan(plan);
     if (answer === 'approve' && !options.yes && !(await confirmed('Approve exactly this?')))
       throw new UserError('nothing was decided; the plan still waits', exit.unchanged);
@@ -78,8 +80,10 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
     );
     await remediating.decide(handle, decision);
     if (!options.json) print(`${paint.dim(`${answer} by ${decision.principal} recorded`)}`);
-    if (answer === 'approve' && (await remediating.stillOpen(handle)))
+    if (answer === 'approve' && (await remediating.stillOpen(handle))) {
+      if (options.json) return printJson({ run, outcome: 'open', decision });
       return print(`the quorum is ${session.inventory.approval.quorum}: another approver has to agree`);
+    }
     const result = await interruptible(
       () => remediating.followRemediation(session, handle, options.json === true),
       () => handle.cancel(),

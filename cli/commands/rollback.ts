@@ -10,27 +10,25 @@ export const rollback = new Command('rollback')
   .addHelpText('after', '\nExample:\n  undrop rollback last\n')
   .action(async (text: string, { inventory, json }: { inventory?: string; json?: true }) => {
     await withSession(inventory, async (session) => {
-      const [{ diagnosisOf, findRun, remediationOf }, { rollBack }] = await Promise.all([
+      const [{ diagnosisOf, endedRemediations, findRun }, { rollBack }] = await Promise.all([
         import('../lookup.ts'),
         import('../remediating.ts'),
       ]);
       const run = await findRun(session, text);
-      const result = (await remediationOf(session, run))?.result;
-      const confirmed = result?.changes.filter(({ outcome }) => outcome === 'confirmed') ?? [];
-      if (!result?.signed || confirmed.length === 0)
-        throw new UserError(`run ${run} has no confirmed change to undo`, exit.unchanged);
+      // The newest first: each change is undone on the values that the next one found.
+      const confirmed = (await endedRemediations(session, run)).flatMap(({ signed, changes }) =>
+        changes
+          .filter(({ outcome }) => signed !== undefined && outcome === 'confirmed')
+          .map((change) => ({ signed, change }))
+          .toReversed(),
+      );
+      if (confirmed.length === 0) throw new UserError(`run ${run} has no confirmed change to undo`, exit.unchanged);
       const { path, evidence } = await diagnosisOf(session, run);
       const undone = [];
-      for (const change of confirmed.toReversed()) {
-        const input = {
-          remediation: `remediate/${run}`,
-          signed: result.signed,
-          index: 0,
-          approvals: [],
-          path,
-          evidence,
-        };
-        input.index = result.signed.plan.changes.findIndex(({ place }) => place === change.place);
+      for (const { signed, change } of confirmed) {
+        if (!signed) continue;
+        const index = signed.plan.changes.findIndex(({ place }) => place === change.place);
+        const input = { remediation: `remediate/${run}`, signed, index, approvals: [], path, evidence };
         const { state, proof } = await rollBack(session, input, change);
         undone.push({ place: change.place, state, proof });
         if (json) continue;
@@ -38,7 +36,8 @@ export const rollback = new Command('rollback')
         for (const line of proof) print(`    ${paint.dim(`read back: ${line}`)}`);
       }
       if (json) printJson({ run, undone });
-      process.exitCode = undone.every(({ state }) => state === 'reverted') ? exit.ok : exit.failed;
+      const failed = undone.some(({ state }) => state !== 'reverted' && state !== 'none');
+      process.exitCode = failed ? exit.failed : exit.ok;
     });
   });
 

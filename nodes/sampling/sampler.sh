@@ -64,7 +64,7 @@ identity() {
   echo "uid $(id -u)"
   echo "cpus $(grep -c ^processor /proc/cpuinfo)"
   python=$(command -v python3) && echo "python $python"
-  for tool in flock conntrack ethtool nft iptables-save tc systemd-run; do
+  for tool in ip flock conntrack ethtool nft iptables-save tc systemd-run; do
     command -v $tool >/dev/null 2>&1 && echo "tool $tool"
   done
 }

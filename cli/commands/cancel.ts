@@ -1,0 +1,26 @@
+import { Command } from 'commander';
+import { inventoryOption, runHelp, withSession } from '../command.ts';
+import { UserError, exit, print } from '../output.ts';
+
+export const cancel = new Command('cancel')
+  .description('cancel a run: what is in progress ends, and a change that is not confirmed is put back')
+  .argument('<run>', runHelp)
+  .addOption(inventoryOption())
+  .addHelpText('after', '\nExample:\n  undrop cancel last\n')
+  .action(async (text: string, { inventory }: { inventory?: string }) => {
+    await withSession(inventory, async (session) => {
+      const [{ findRun }, { endOf }] = await Promise.all([import('../lookup.ts'), import('../remediating.ts')]);
+      const run = await findRun(session, text);
+      const { client } = session.engine;
+      let cancelled = 0;
+      for (const id of [`diagnose/${run}`, `remediate/${run}`]) {
+        const handle = client.workflow.getHandle(id);
+        const running = await handle.describe().then(({ status }) => status.name === 'RUNNING', () => false); // prettier-ignore
+        if (!running) continue;
+        await handle.cancel();
+        print(`${id}: ${await endOf(handle)}`);
+        cancelled++;
+      }
+      if (cancelled === 0) throw new UserError(`nothing of run ${run} is in progress`, exit.unchanged);
+    });
+  });
