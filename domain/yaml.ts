@@ -23,7 +23,8 @@ export function parseYaml<T>(text: string, file: string, schema: z.ZodType<T>): 
       node = length ? document.getIn(path.slice(0, length), true) : document.contents;
     const line = lines.linePos((node as Node | undefined)?.range?.[0] ?? 0).line;
     const unknown = issue.code === 'unrecognized_keys' ? ` (unknown: ${issue.keys.join(', ')})` : '';
-    return `${file}:${line} ${path.map(String).join('.') || 'file'}: ${issue.message}${unknown}`;
+    const says = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+    return `${file}:${line} ${path.map(String).join('.') || 'file'}: ${says}${unknown}`;
   });
   throw new FileError(faults.join('\n'));
 }

@@ -14,6 +14,9 @@ const answerMs = 400;
 /** A prober that nobody asks ends itself after this time, so that a killed worker leaves nothing on a node. */
 const proberLifeMs = 180_000;
 
+/** A place that was silent so often is not waited for again: each time costs the run seconds. */
+const patience = 2;
+
 /** What a step adds to the evidence. */
 export interface Part {
   step: string;
@@ -29,6 +32,8 @@ export class Observer {
   private readonly run: string;
   private readonly probers = new Map<string, Prober>();
   private group = 0;
+  /** Why a place is not asked again: it did not answer at first, or twice in a row later. */
+  private readonly silent = new Map<string, { times: number; why: string }>();
 
   /** @param run 16 hex digits that mark this run's datagrams */
   constructor(shells: ShellPool, path: Path, run: string) {
@@ -51,10 +56,19 @@ export class Observer {
     };
     await Promise.all(
       this.path.places.map(async (place) => {
+        const { times, why } = this.silent.get(place.name) ?? { times: 0, why: '' };
+        if (times >= patience) {
+          edge.failed[place.name] = why;
+          return;
+        }
         try {
           edge.samples[place.name] = await takeSample(this.shells.of(place.node), place, reading);
+          this.silent.delete(place.name);
         } catch (error) {
-          edge.failed[place.name] = error instanceof Error ? error.message : String(error);
+          const told = error instanceof Error ? error.message : String(error);
+          edge.failed[place.name] = told;
+          // Without a full sample at the start nothing of this place can be judged in this run.
+          this.silent.set(place.name, { times: mode === 'full' ? patience : times + 1, why: told });
         }
       }),
     );
