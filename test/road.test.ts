@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { decide, followRemediation, progressOf, rollBack } from '../cli/remediating.ts';
@@ -8,8 +8,7 @@ import type { Decision } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import { type ChangeProgress, type DiagnoseResult, type RemediateResult, changeId } from '../domain/runs.ts';
 import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from '../lab/lab.ts';
-import { replayed } from './support/histories.ts';
-import { root } from './support/imports.ts';
+import { record, replayed } from './support/histories.ts';
 import { inside, real } from './support/machine.ts';
 import { Person, Road, diagnosed, planned } from './support/road.ts';
 import { until } from './support/until.ts';
@@ -261,15 +260,3 @@ real(
   test('the worker had nothing to complain about', () =>
     expect(road.warnings.filter((one) => /error|fail/i.test(one))).toEqual([]));
 });
-
-/** UNDROP_RECORD=1 keeps the histories of this test run as fixtures, one of each kind of workflow and end. */
-function record(histories: { workflowId: string; history: unknown }[]): void {
-  const folder = join(root, 'test', 'histories');
-  mkdirSync(folder, { recursive: true });
-  const counts: Record<string, number> = {};
-  for (const { workflowId, history } of histories) {
-    const kind = workflowId.split('/')[0] ?? '';
-    const number = (counts[kind] = (counts[kind] ?? 0) + 1);
-    writeFileSync(join(folder, `${kind}-${number}.json`), JSON.stringify(history));
-  }
-}

@@ -17,12 +17,20 @@ import { verified } from '../domain/verify.ts';
 import { changeProgress } from './messages.ts';
 
 const retry = { maximumAttempts: 4, initialInterval: '200ms' } as const;
-const reading = proxyActivities<Activities>({ startToCloseTimeout: '2m', heartbeatTimeout: '2s', retry });
+/** A cancelled activity is awaited: nothing may still probe or apply while values are put back. The SDK's own default is not to. */
+const cancellationType = 'WAIT_CANCELLATION_COMPLETED';
+const reading = proxyActivities<Activities>({
+  startToCloseTimeout: '2m',
+  heartbeatTimeout: '2s',
+  cancellationType,
+  retry,
+});
 /** Repeating is safe, since the node's journal knows what was done; giving up is safe, since its timer reverts. */
 const changing = proxyActivities<Activities>({
   startToCloseTimeout: '20s',
   scheduleToCloseTimeout: '60s',
   heartbeatTimeout: '2s',
+  cancellationType,
   retry: { initialInterval: '200ms', maximumInterval: '2s' },
 });
 

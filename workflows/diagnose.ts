@@ -16,7 +16,13 @@ import { remediate } from './remediate.ts';
 
 const retry = { maximumAttempts: 4, initialInterval: '200ms' } as const;
 /** Steps talk to nodes: a heartbeat shows a dead worker within seconds, and a long code still fits. */
-const node = proxyActivities<Activities>({ startToCloseTimeout: '3m', heartbeatTimeout: '2s', retry });
+const node = proxyActivities<Activities>({
+  startToCloseTimeout: '3m',
+  heartbeatTimeout: '2s',
+  // The run is over only when nothing is sent any more.
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  retry,
+});
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
 
 /** Judging may ask for this many further steps before the run says what it has. */

@@ -1,14 +1,47 @@
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import type { temporal } from '@temporalio/proto';
 import { Worker } from '@temporalio/worker';
 import { workflowBundle } from '../../worker/worker.ts';
+import { root } from './imports.ts';
+
+type History = temporal.api.history.v1.IHistory;
+export interface Recorded {
+  workflowId: string;
+  history: History | object;
+}
+
+const folder = join(root, 'test', 'histories');
 
 /** Replays histories against today's workflows; returns what went wrong with each, one line a history. */
-export async function replayed(
-  histories: { workflowId: string; history: unknown }[],
-  codePath?: string,
-): Promise<string[]> {
-  const workflowBundle_ = { codePath: codePath ?? (await workflowBundle()) };
+export async function replayed(histories: readonly Recorded[], code?: string): Promise<string[]> {
+  const bundle = code === undefined ? { codePath: await workflowBundle() } : { code };
   const wrong: string[] = [];
-  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: workflowBundle_ }, histories))
+  for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle: bundle }, histories))
     if (error) wrong.push(`${workflowId}: ${error.message}`);
   return wrong;
 }
+
+/** Keeps histories as fixtures: of each kind of workflow one for each set of things that happened in it. */
+export function record(histories: readonly { workflowId: string; history: History }[]): void {
+  mkdirSync(folder, { recursive: true });
+  const known = new Set<string>();
+  const counts: Record<string, number> = {};
+  for (const { workflowId, history } of histories) {
+    const kind = workflowId.split('/')[0] ?? '';
+    const events = new Set((history.events ?? []).map(({ eventType }) => eventType));
+    const happened = `${kind} ${[...events].toSorted().join(' ')}`;
+    if (known.has(happened)) continue;
+    known.add(happened);
+    const number = (counts[kind] = (counts[kind] ?? 0) + 1);
+    writeFileSync(join(folder, `${kind}-${number}.json`), historyToJSON(history));
+  }
+}
+
+/** The fixtures; their names begin with the kind of workflow. */
+export const recorded = (): Recorded[] =>
+  readdirSync(folder).map((name) => ({
+    workflowId: name.replace('.json', ''),
+    history: JSON.parse(readFileSync(join(folder, name), 'utf8')) as object,
+  }));
