@@ -31,8 +31,8 @@ const sysctl = (before: number, after: number): Operation => ({ kind: 'sysctl.se
 const features = (): string => inside(netns, 'ethtool -k eth0');
 /** Processes and locks of this change, and the namespace's owner. */
 const timers = (id: string): number[] => processesWith(`${home}/${id}`);
-const owner = (): boolean =>
-  existsSync(`${home}/owner-${/\d+/.exec(inside(netns, 'readlink /proc/self/ns/net'))?.[0]}`);
+const ownerFile = (): string => `${home}/owner-${/\d+/.exec(inside(netns, 'readlink /proc/self/ns/net'))?.[0]}`;
+const owner = (): boolean => existsSync(ownerFile());
 const clean = (id: string): Promise<unknown> => until('no timer and no lock is left', () => timers(id).length === 0 && !owner()); // prettier-ignore
 
 real(
@@ -215,6 +215,18 @@ real(
       await guard.revert(site, one);
       await guard.arm(site, two, 60, [sysctl(4_194_304, 6_000_000)]);
       await guard.revert(site, two);
+    });
+
+    test('nothing for the sake of a change that was killed just before it let go, or is gone with its journal', async () => {
+      const one = change();
+      await guard.arm(site, one, 60, [sysctl(4_194_304, 8_388_608)]);
+      await guard.revert(site, one);
+      for (const holder of [one.id, 'gone']) {
+        const next = change();
+        writeFileSync(ownerFile(), `${holder}\n`);
+        await guard.arm(site, next, 60, [sysctl(4_194_304, 6_000_000)]);
+        await guard.revert(site, next);
+      }
     });
 
     test('what was never armed, what is over, and what it does not know', async () => {

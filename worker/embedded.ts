@@ -16,9 +16,42 @@ export interface Embedded {
   close(): void;
 }
 
-/** Joins the server that another command has started, or starts it. @throws Error when there is no way to have one */
+/**
+ * Joins the server that another command has started, or starts it. A keeper that is killed meanwhile is started again,
+ * and its server comes back at the same address, where clients and workers reconnect by themselves.
+ * @throws Error when there is no way to have one
+ */
 export async function embeddedServer(progress: Progress): Promise<Embedded> {
   const data = dataFolder();
+  const { address, ...first } = await joinOrStart(data, progress);
+  let { socket } = first;
+  let closed = false;
+  const hold = (): void => {
+    socket.unref().once('close', () => {
+      if (!closed) void joinOrStart(data, () => {}).then(again, () => {}); // then every call says that the server is gone
+    });
+  };
+  const again = (joined: Joined): void => {
+    socket = joined.socket;
+    if (closed) socket.destroy();
+    else hold();
+  };
+  hold();
+  return {
+    address,
+    close: () => {
+      closed = true;
+      socket.destroy();
+    },
+  };
+}
+
+interface Joined {
+  address: string;
+  socket: Socket;
+}
+
+async function joinOrStart(data: string, progress: Progress): Promise<Joined> {
   const until = Date.now() + startMs;
   let binary: string | undefined;
   for (;;) {
@@ -42,7 +75,7 @@ async function startKeeper(data: string, binary: string): Promise<void> {
 }
 
 /** Undefined when no keeper listens. @throws Error with the keeper's reason when its server does not start */
-async function joined(data: string): Promise<Embedded | undefined> {
+async function joined(data: string): Promise<Joined | undefined> {
   const socket = createConnection(keeperSocket(data));
   const connected = await new Promise<boolean>((resolve) => {
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
@@ -52,8 +85,7 @@ async function joined(data: string): Promise<Embedded | undefined> {
   if (line === undefined) return undefined;
   const told = JSON.parse(line) as { address?: string; error?: string };
   if (told.address === undefined) throw new Error(told.error ?? 'the keeper says nothing');
-  socket.unref();
-  return { address: told.address, close: () => socket.destroy() };
+  return { address: told.address, socket };
 }
 
 async function firstLine(socket: Socket): Promise<string | undefined> {

@@ -15,6 +15,7 @@ import { keeperSocket } from './paths.ts';
 const [data = '', binary = ''] = process.argv.slice(2);
 const database = join(data, 'temporal.db');
 const pidFile = join(data, 'server.pid');
+const portFile = join(data, 'server.port');
 /** A command that ends just as the next one starts should not cost a server start. */
 const lingerMs = 1_000;
 const startMs = 20_000;
@@ -49,6 +50,7 @@ process.on('SIGINT', () => void stop());
 try {
   await endOrphan();
   const port = await freePort();
+  await writeFile(portFile, String(port));
   await start(port);
   address = `127.0.0.1:${port}`;
   clients.forEach(tell);
@@ -116,9 +118,24 @@ async function endOrphan(): Promise<void> {
   if (await ours()) process.kill(pid, 'SIGKILL');
 }
 
+/** The last server's port where nobody else took it: commands that outlived that server find this one there. */
 async function freePort(): Promise<number> {
+  const last = Number(await readFile(portFile, 'utf8').catch(() => '0'));
+  // A server that was just killed holds its port a little longer.
+  for (let waited = 0; last > 0 && waited < 1_000; waited += 50) {
+    const port = await bound(last);
+    if (port !== undefined) return port;
+    await sleep(50);
+  }
+  return (await bound(0)) ?? 0;
+}
+
+async function bound(wanted: number): Promise<number | undefined> {
   const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const free = new Promise<void>((resolve, reject) => {
+    probe.once('error', reject).listen(wanted, '127.0.0.1', resolve);
+  });
+  if (await free.then(() => false, () => true)) return undefined; // prettier-ignore
   const { port } = probe.address() as AddressInfo;
   await new Promise((resolve) => probe.close(resolve));
   return port;

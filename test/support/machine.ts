@@ -1,6 +1,6 @@
 import { describe } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 
 /** Runs a program of this machine and returns what it prints. @throws Error with its stderr */
 export const sh = (program: string, ...words: string[]): string =>
@@ -27,7 +27,7 @@ export function real(...programs: string[]): (title: string, tests: () => void) 
   };
 }
 
-/** Network namespaces of one test file, named after this process; `remove` ends what still runs in them. */
+/** Network namespaces of one test file, named after this process; `remove` ends what still runs in them and what the guard keeps for them. */
 export class Namespaces {
   readonly names: string[] = [];
 
@@ -48,6 +48,8 @@ export class Namespaces {
           // it ended by itself
         }
       }
+      const { ino } = statSync(`/run/netns/${name}`);
+      for (const kept of ['lock', 'owner']) rmSync(`/run/undrop/${kept}-${ino}`, { force: true });
       sh('ip', 'netns', 'del', name);
     }
   }
