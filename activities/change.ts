@@ -10,9 +10,9 @@ import type { Step } from '../domain/runbook.ts';
 import type { ChangeInput, Measured } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { evidenceOf } from '../domain/steps.ts';
-import type { Place } from '../domain/target.ts';
+import { type Path, type Place, TargetError, resolveTarget } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
-import { type Deps, beating, hopeless, loadEvidence } from './deps.ts';
+import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
 import { signedBy } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
@@ -33,10 +33,26 @@ export function changeActivities(deps: Deps) {
     if (!change) throw hopeless(`the plan has no change ${index}`, 'Refused');
     return change;
   };
+  /**
+   * The path as this worker's own inventory has it: what a workflow was told of addresses and namespaces is not signed,
+   * and the inventory may have been edited since the plan was made.
+   */
+  const pathOf = ({ path }: ChangeInput): Path => {
+    try {
+      return resolveTarget(inventory, path.text);
+    } catch (error) {
+      if (error instanceof TargetError) throw hopeless(error.message, 'Refused');
+      throw error;
+    }
+  };
   const placeOf = (input: ChangeInput): Place => {
-    const { place: name } = planned(input);
-    const place = input.path.places.find((one) => one.name === name);
+    const { place: name, node, reach } = planned(input);
+    const place = pathOf(input).places.find((one) => one.name === name);
     if (!place) throw hopeless(`${name} is not on the path`, 'Refused');
+    if (input.signed.plan.inventory !== inventory.name)
+      throw hopeless(`the plan is of the inventory ${input.signed.plan.inventory}, not ${inventory.name}`, 'Refused');
+    if (place.node !== node || reachOf(inventory, place) !== reach)
+      throw hopeless(`the inventory reaches ${name} otherwise than when the plan was made`, 'Refused');
     return place;
   };
   /** Runs one call of the node's guard: a refusal is final, an unknown outcome is asked again (the node knows what it did). */
@@ -57,27 +73,29 @@ export function changeActivities(deps: Deps) {
      * that often; else until enough was lost to tell a cure from luck.
      */
     async measure(id: string, input: ChangeInput, repeats?: Record<string, number>): Promise<Measurement> {
-      return beating(async (signal) => {
-        const known = await loadEvidence(store, input.path, input.evidence);
-        const observer = observers.of(id, input.path);
-        const wanted = new Set(['small', ...input.signed.plan.verify.map(({ step }) => step)]);
-        const first = await observer.edge('full', signal);
-        const parts = [];
-        const taken: Record<string, number> = {};
-        for (const step of runbook.methodology.steps.filter((one) => wanted.has(one.id))) {
-          const most = repeats?.[step.id] ?? (significant(lossOf(input, step)) ? mostRepeats : 1);
-          let times = 0;
-          for (let lost = 0; times < most && (repeats !== undefined || lost < enoughLosses); times++) {
-            const added = await observer.take(step, known, signal);
-            parts.push(...added);
-            lost += addProbes(added.flatMap(({ probe }) => probe ?? [])).lost;
+      const path = pathOf(input);
+      return beating((signal) =>
+        observers.use(id, path, async (observer) => {
+          const known = await loadEvidence(store, path, input.evidence);
+          const wanted = new Set(['small', ...input.signed.plan.verify.map(({ step }) => step)]);
+          const first = await observer.edge('full', signal);
+          const parts = [];
+          const taken: Record<string, number> = {};
+          for (const step of runbook.methodology.steps.filter((one) => wanted.has(one.id))) {
+            const most = repeats?.[step.id] ?? (significant(lossOf(input, step)) ? mostRepeats : 1);
+            let times = 0;
+            for (let lost = 0; times < most && (repeats !== undefined || lost < enoughLosses); times++) {
+              const added = await observer.take(step, known, signal);
+              parts.push(...added);
+              lost += addProbes(added.flatMap(({ probe }) => probe ?? [])).lost;
+            }
+            taken[step.id] = times;
           }
-          taken[step.id] = times;
-        }
-        const evidence = evidenceOf({ path: input.path, first, parts });
-        const steps = Object.keys(taken).map((step) => measured(evidence, step, planned(input)));
-        return { steps, repeats: taken };
-      });
+          const evidence = evidenceOf({ path, first, parts });
+          const steps = Object.keys(taken).map((step) => measured(evidence, step, planned(input)));
+          return { steps, repeats: taken };
+        }),
+      );
     },
 
     /**
@@ -121,6 +139,11 @@ export function changeActivities(deps: Deps) {
 
     async confirm(change: guard.Change, input: ChangeInput): Promise<void> {
       return guarded(input, (site) => guard.confirm(site, change));
+    },
+
+    /** What the node's journal says of a change: armed, confirmed, reverted, conflict, stuck or none. */
+    async status(change: guard.Change, input: ChangeInput): Promise<string> {
+      return guarded(input, async (site) => (await guard.status(site, change.id)).state);
     },
 
     /** @param confirmed also undo a change that was confirmed */

@@ -6,7 +6,7 @@ import type { Inventory } from '../domain/inventory.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { EvidenceRef } from '../domain/runs.ts';
 import { type EvidenceParts, evidenceOf } from '../domain/steps.ts';
-import type { Path } from '../domain/target.ts';
+import type { Path, Place } from '../domain/target.ts';
 import { Observer } from '../nodes/observing/observer.ts';
 import type { ShellPool } from '../nodes/shells/pool.ts';
 import type { EvidenceStore } from './store.ts';
@@ -22,23 +22,35 @@ export interface Deps {
   observers: Observers;
 }
 
+/** How long probers stay open for the next step of their run. */
+const idleMs = 30_000;
+
 /** Observers of runs in progress: their probers stay open from step to step, and close when nobody asks for a while. */
 export class Observers {
-  private readonly open = new Map<string, { observer: Observer; timer: NodeJS.Timeout }>();
+  private readonly open = new Map<string, { observer: Observer; timer?: NodeJS.Timeout }>();
   private readonly shells: ShellPool;
 
   constructor(shells: ShellPool) {
     this.shells = shells;
   }
 
-  of(run: string, path: Path): Observer {
+  /** Lends the observer of a run. After a failure its probers are closed: the next attempt starts with fresh ones. */
+  async use<T>(run: string, path: Path, work: (observer: Observer) => Promise<T>): Promise<T> {
     const known = this.open.get(run);
-    const observer = known?.observer ?? new Observer(this.shells, path, markOf(run));
     clearTimeout(known?.timer);
-    const timer = setTimeout(() => this.close(run), 30_000);
-    timer.unref();
-    this.open.set(run, { observer, timer });
-    return observer;
+    const observer = known?.observer ?? new Observer(this.shells, path, markOf(run));
+    this.open.set(run, { observer });
+    try {
+      const result = await work(observer);
+      const timer = setTimeout(() => this.close(run), idleMs);
+      timer.unref();
+      if (this.open.get(run)?.observer === observer) this.open.set(run, { observer, timer });
+      return result;
+    } catch (error) {
+      observer.close();
+      if (this.open.get(run)?.observer === observer) this.open.delete(run);
+      throw error;
+    }
   }
 
   close(run: string): void {
@@ -82,4 +94,15 @@ export const hopeless = (message: string, type: string): ApplicationFailure =>
 export async function loadEvidence(store: EvidenceStore, path: Path, ref: EvidenceRef): Promise<Evidence> {
   const [first, ...parts] = await Promise.all([ref.first, ...ref.parts].map((digest) => store.get(digest)));
   return evidenceOf({ path, first, parts } as EvidenceParts);
+}
+
+/** What an approval is bound to besides names: the shell that reaches the node, and the namespace there. */
+export function reachOf({ nodes }: Inventory, { node, netns, pid }: Pick<Place, 'node' | 'netns' | 'pid'>): string {
+  return digestOf([nodes[node]?.shell, netns ?? null, pid ?? null]);
+}
+
+/** Runs name folders and workflows: whoever can start workflows must not reach anywhere else by them. */
+export function plainRun(run: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(run)) throw hopeless(`"${run}" is no name of a run`, 'Refused');
+  return run;
 }

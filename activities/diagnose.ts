@@ -7,7 +7,7 @@ import type { DiagnoseResult, EvidenceRef, StepSummary } from '../domain/runs.ts
 import { nextDue } from '../domain/steps.ts';
 import { type Path, TargetError, resolveTarget } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
-import { type Deps, beating, hopeless, loadEvidence } from './deps.ts';
+import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
 
 export interface Observed {
   evidence: EvidenceRef;
@@ -38,19 +38,20 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
 
     /** First samples of all places, then a quiet window of `windowMs`. */
     async begin(run: string, path: Path, windowMs: number): Promise<Observed> {
-      return beating(async (signal) => {
-        const observer = observers.of(run, path);
-        const first = await observer.edge('full', signal);
-        if (Object.keys(first.samples).length === 0)
-          throw hopeless(
-            `no place of ${path.text} can be read: ${Object.values(first.failed).join('; ')}`,
-            'Unreachable',
-          );
-        const part = await observer.control(windowMs, signal);
-        const evidence = { first: await store.put(first), parts: [await store.put(part)] };
-        const due = nextDue(runbook.methodology, await loadEvidence(store, path, evidence), []);
-        return { evidence, ...(due && { next: due.id }) };
-      });
+      return beating((signal) =>
+        observers.use(run, path, async (observer) => {
+          const first = await observer.edge('full', signal);
+          if (Object.keys(first.samples).length === 0)
+            throw hopeless(
+              `no place of ${path.text} can be read: ${Object.values(first.failed).join('; ')}`,
+              'Unreachable',
+            );
+          const part = await observer.control(windowMs, signal);
+          const evidence = { first: await store.put(first), parts: [await store.put(part)] };
+          const due = nextDue(runbook.methodology, await loadEvidence(store, path, evidence), []);
+          return { evidence, ...(due && { next: due.id }) };
+        }),
+      );
     },
 
     /** Takes one step; a probe that cannot be sent is reported in the summary and leaves the evidence as it was. */
@@ -63,13 +64,13 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
         let evidence = ref;
         let summary: StepSummary;
         try {
-          const parts = await observers.of(run, path).take(wanted, await loadEvidence(store, path, ref), signal);
+          const known = await loadEvidence(store, path, ref);
+          const parts = await observers.use(run, path, (observer) => observer.take(wanted, known, signal));
           evidence = { ...ref, parts: [...ref.parts, ...(await Promise.all(parts.map((part) => store.put(part))))] };
           const all = addProbes(parts.flatMap(({ probe }) => probe ?? []));
           summary = { ...base, sent: all.sent, lost: all.lost, ms: Date.now() - started };
         } catch (error) {
           signal.throwIfAborted();
-          observers.close(run);
           const failed = error instanceof Error ? error.message : String(error);
           summary = { ...base, sent: 0, lost: 0, ms: Date.now() - started, failed };
         }
@@ -98,7 +99,7 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
     async writeDiagnosis(result: Omit<DiagnoseResult, 'report'>): Promise<string> {
       observers.close(result.run);
       const conclusion = await store.get<Conclusion>(result.conclusion);
-      const folder = join(runs, result.run);
+      const folder = join(runs, plainRun(result.run));
       await mkdir(folder, { recursive: true });
       await writeFile(join(folder, 'report.md'), diagnosisMarkdown(runbook, result, conclusion));
       await writeFile(join(folder, 'report.json'), JSON.stringify({ ...result, conclusion }, null, 2));

@@ -12,7 +12,7 @@ import { significant } from '../domain/statistics.ts';
 import type { Place } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { featuresOf, readSettings } from '../nodes/operations/guard.ts';
-import { type Deps, hopeless, loadEvidence } from './deps.ts';
+import { type Deps, hopeless, loadEvidence, reachOf } from './deps.ts';
 
 /** Time for a change beyond its prediction: arming, probing twice, confirming. */
 const marginSeconds = 60;
@@ -55,13 +55,21 @@ export async function makePlan(
     const read = (operations: readonly Operation[]): Promise<string[]> => readSettings(site, operations);
     const operations = await operationsOf(remedy, evidence, wanted, read);
     if (operations.length)
-      changes.push({ place: wanted.place.name, cause: wanted.cause, ...wayOf(wanted), operations });
+      changes.push({
+        place: wanted.place.name,
+        node: wanted.place.node,
+        reach: reachOf(inventory, wanted.place),
+        cause: wanted.cause,
+        ...wayOf(wanted),
+        operations,
+      });
   }
   if (changes.length === 0) return `${remedy.id}: everything is already as the remedy would make it`;
   const proves = conclusion.roots.filter(({ cause }) => chosen.at.some((one) => one.cause === cause));
   const steps = new Set(proves.flatMap((root) => root.proves.map(({ step }) => step)));
   const plan: Plan = {
     run: diagnosis.run,
+    inventory: inventory.name,
     requester,
     expiresAt: Date.now() + inventory.approval.expiresMinutes * 60_000,
     runbook: runbook.digest,

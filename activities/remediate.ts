@@ -4,7 +4,7 @@ import type { ApprovalPolicy, Decision } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
-import { type Deps, beating, hopeless } from './deps.ts';
+import { type Deps, beating, hopeless, plainRun } from './deps.ts';
 import { makePlan } from './plan.ts';
 import { signedBy } from './signature.ts';
 
@@ -37,7 +37,7 @@ export function remediateActivities(deps: Deps) {
 
     /** Writes remediation-DIGEST.md and .json beside the run's report, a pair for each plan; returns the first's path. */
     async writeRemediation(workflowId: string, run: string, result: Omit<RemediateResult, 'report'>): Promise<string> {
-      const folder = join(runs, run);
+      const folder = join(runs, plainRun(run));
       await mkdir(folder, { recursive: true });
       const name = join(folder, `remediation-${result.signed?.digest.slice(0, 12) ?? 'none'}`);
       await writeFile(`${name}.md`, remediationMarkdown(workflowId, result));

@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import { readInventory } from './inventory.ts';
-import type { Session } from './session.ts';
+import type { Session, Work } from './session.ts';
 
 export const inventoryOption = (): Option =>
   new Option('-i, --inventory <file>', 'the inventory (default: $UNDROP_INVENTORY, else ./undrop.yaml)');
@@ -13,7 +13,7 @@ export const runHelp = 'name of a run, the end of its name, or `last`';
 export async function withSession<T>(
   file: string | undefined,
   work: (session: Session) => Promise<T>,
-  as: 'worker' | 'client' = 'worker',
+  as: Work = 'worker',
 ): Promise<T> {
   const [inventory, { openSession }] = await Promise.all([readInventory(file), import('./session.ts')]);
   const session = await openSession(inventory, as);

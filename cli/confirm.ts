@@ -1,4 +1,4 @@
-import { UserError } from './output.ts';
+import { UserError, exit } from './output.ts';
 
 /** Asks a yes-or-no question at the terminal. @throws UserError where there is none */
 export async function confirmed(question: string): Promise<boolean> {
@@ -7,6 +7,10 @@ export async function confirmed(question: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     return /^y(es)?$/i.test((await terminal.question(`\n${question} [y/N] `)).trim());
+  } catch (error) {
+    if (error instanceof Error && error.name === 'AbortError')
+      throw new UserError('interrupted; nothing was decided', exit.interrupted);
+    throw error;
   } finally {
     terminal.close();
   }

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
 import { sign, sshKey } from '../activities/signature.ts';
+import type { WorkflowHandle } from '@temporalio/client';
 import type { Inventory } from '../domain/inventory.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
 import type { Fault } from '../lab/fault.ts';
@@ -11,9 +12,8 @@ import { setUp } from '../lab/setup.ts';
 import { dataFolder } from '../worker/paths.ts';
 import { confirmed } from './confirm.ts';
 import { followDiagnosis, newRun, startDiagnosis } from './diagnosing.ts';
-import { interruptible } from './interrupt.ts';
 import { conclusionOf } from './lookup.ts';
-import { clearProgress, exit, paint, print, progress } from './output.ts';
+import { UserError, clearProgress, complain, exit, paint, print, progress } from './output.ts';
 import { awaitPlan, codeOf, decide, followRemediation, startRemediation } from './remediating.ts';
 import { printDiagnosis } from './render/diagnosis.ts';
 import { printPlan, printRemediation } from './render/plan.ts';
@@ -22,6 +22,43 @@ import { type Session, openSession } from './session.ts';
 /** Who asks for plans in the demo: as an alert would. Nobody may approve their own request. */
 const requester = 'demo-alert';
 const approver = userInfo().username;
+
+/** ^C at any moment: what is in progress is cancelled, then everything is put back and removed. */
+class Interruption {
+  private came = false;
+  private handle: WorkflowHandle | undefined;
+  private readonly onSignal = (): void => {
+    if (this.came) process.exit(exit.interrupted);
+    this.came = true;
+    clearProgress();
+    complain('cleaning up; ^C again leaves at once');
+    this.handle?.cancel().catch((error: unknown) => complain(String(error)));
+  };
+
+  constructor() {
+    process.on('SIGINT', this.onSignal).on('SIGTERM', this.onSignal);
+  }
+
+  /** Waits for a workflow that ^C cancels. */
+  async during<T>(handle: WorkflowHandle, work: Promise<T>): Promise<T> {
+    this.handle = handle;
+    try {
+      return await work;
+    } finally {
+      this.handle = undefined;
+      this.check();
+    }
+  }
+
+  /** @throws UserError once ^C was pressed */
+  check(): void {
+    if (this.came) throw new UserError('interrupted; the lab is removed', exit.interrupted);
+  }
+
+  end(): void {
+    process.off('SIGINT', this.onSignal).off('SIGTERM', this.onSignal);
+  }
+}
 
 interface Round {
   title: string;
@@ -46,8 +83,10 @@ export async function runDemo(yes: boolean, only?: string): Promise<number> {
   progress('looking at what is missing');
   await setUp('demo', (line) => progress(line));
   progress('making the lab');
-  await up('netns', progress);
+  const interruption = new Interruption();
   try {
+    await up('netns', progress);
+    interruption.check();
     const { inventory, key } = await demoInventory();
     const session = await openSession(inventory);
     try {
@@ -55,7 +94,7 @@ export async function runDemo(yes: boolean, only?: string): Promise<number> {
       for (const [index, round] of rounds.entries()) {
         if (only !== undefined && only !== String(index + 1)) continue;
         print(`\n${paint.bold(`${index + 1} of ${rounds.length}  ${round.title}`)}`);
-        code = Math.max(code, await play(session, key, round, yes));
+        code = Math.max(code, await play(session, key, round, yes, interruption));
       }
       return code;
     } finally {
@@ -64,14 +103,22 @@ export async function runDemo(yes: boolean, only?: string): Promise<number> {
   } finally {
     clearProgress();
     await down('netns');
+    interruption.end();
   }
 }
 
-async function play(session: Session, key: string, round: Round, yes: boolean): Promise<number> {
+async function play(
+  session: Session,
+  key: string,
+  round: Round,
+  yes: boolean,
+  interruption: Interruption,
+): Promise<number> {
   const fault = faultNamed(round.fault);
-  await inject(fault);
   try {
-    const result = await wholeWay(session, key, round, fault, yes);
+    await inject(fault);
+    interruption.check();
+    const result = await wholeWay(session, key, round, fault, yes, interruption);
     return result === undefined
       ? exit.unchanged
       : result.outcome === round.wanted
@@ -89,6 +136,7 @@ async function wholeWay(
   { override }: Round,
   fault: Fault,
   yes: boolean,
+  interruption: Interruption,
 ): Promise<RemediateResult | undefined> {
   const run = newRun();
   print(`${paint.dim('broken')}  ${fault.title}`);
@@ -99,13 +147,10 @@ async function wholeWay(
     windowMs: 1500,
     propose: false,
   });
-  const diagnosis = await interruptible(
-    () => followDiagnosis(diagnosing, false),
-    () => diagnosing.cancel(),
-  );
+  const diagnosis = await interruption.during(diagnosing, followDiagnosis(diagnosing, false));
   printDiagnosis({ ...diagnosis, roots: [] }, await conclusionOf(diagnosis));
   const handle = await startRemediation(session, diagnosis, requester, override);
-  const plan = await awaitPlan(handle);
+  const plan = await interruption.during(handle, awaitPlan(handle));
   clearProgress();
   const old = namespaceState('h1');
   if (plan) {
@@ -120,10 +165,7 @@ async function wholeWay(
     else print(`${paint.dim(`approved by ${approver}, signed with an ssh key of the demo`)}\n`);
     if (!agreed) return undefined;
   }
-  const result = await interruptible(
-    () => followRemediation(session, handle, false),
-    () => handle.cancel(),
-  );
+  const result = await interruption.during(handle, followRemediation(session, handle, false));
   printRemediation(result);
   if (result.outcome === 'reverted') {
     const same = namespaceState('h1') === old;

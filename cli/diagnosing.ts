@@ -7,6 +7,9 @@ import { printStep } from './render/conclusion.ts';
 import type { Session } from './session.ts';
 
 const pollMs = 150;
+const silentMs = 20_000;
+/** A task in the hands of a killed worker is given to another one after this time (Temporal's default: 10 s). */
+export const taskTimeout = '4s';
 
 /** `20261124-0912-ab3f`: sorts by time, and nobody else's. */
 export const newRun = (): string =>
@@ -23,6 +26,7 @@ export async function startDiagnosis(
     taskQueue,
     args: [{ ...input, inventory: inventory.name, visible: engine.visible }],
     memo: { target: input.target },
+    workflowTaskTimeout: taskTimeout,
     staticSummary: `why does ${input.target} lose datagrams?`,
   });
 }
@@ -42,9 +46,14 @@ export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): P
   const result = handle.result() as Promise<DiagnoseResult>;
   let ended = false;
   const end = result.catch(() => {}).finally(() => (ended = true));
+  const silence = new Silence();
+  const look = async (): Promise<void> => {
+    show(await handle.query<DiagnoseProgress>('progress'));
+    silence.broken();
+  };
   while (!ended) {
     await Promise.race([end, sleep(pollMs)]);
-    if (!ended) await handle.query<DiagnoseProgress>('progress').then(show, () => {});
+    if (!ended) await look().catch(() => silence.grows());
   }
   try {
     const done = await result;
@@ -54,6 +63,26 @@ export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): P
     throw failureOf(error);
   } finally {
     clearProgress();
+  }
+}
+
+/** Says once when nobody answers for a while: a run without a worker stands still for ever, and looks like a slow one. */
+export class Silence {
+  private since = Date.now();
+  private told = false;
+
+  broken(): void {
+    this.since = Date.now();
+    this.told = false;
+  }
+
+  grows(): void {
+    if (this.told || Date.now() - this.since < silentMs) return;
+    this.told = true;
+    clearProgress();
+    process.stderr.write(
+      'no worker has answered for 20 s: start one with `undrop worker`; ^C leaves the run as it is\n',
+    );
   }
 }
 

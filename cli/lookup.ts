@@ -25,8 +25,11 @@ export async function knownRuns({ engine, taskQueue }: Session, most = newest): 
   const runs: KnownRun[] = [];
   const query = `WorkflowType = "diagnose" AND TaskQueue = "${taskQueue}"`;
   for await (const info of engine.client.workflow.list({ query })) {
+    // On a shared server anybody may name a workflow anything.
+    const run = info.workflowId.replace(/^diagnose\//, '');
+    if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(run)) continue;
     runs.push({
-      run: info.workflowId.replace(/^diagnose\//, ''),
+      run,
       target: typeof info.memo?.['target'] === 'string' ? info.memo['target'] : '',
       status: info.status.name.toLowerCase(),
       conclusion: info.typedSearchAttributes.get(found) ?? '',

@@ -13,7 +13,7 @@ import { runs } from './commands/runs.ts';
 import { show } from './commands/show.ts';
 import { watch } from './commands/watch.ts';
 import { worker } from './commands/worker.ts';
-import { UserError, clearProgress, exit } from './output.ts';
+import { UserError, clearProgress, complain, exit } from './output.ts';
 
 const program = new Command('undrop')
   .description('Finds out why UDP datagrams go missing, proves it with numbers and, once approved, fixes it.')
@@ -37,16 +37,25 @@ const pathOf = (command: Command): string =>
   command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 overrideExits(program);
 
+// Whoever reads our output may leave; and what nobody caught is a fault of ours, never the code that means "loss found".
+process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? exit.ok : exit.failed),
+);
+process.on('uncaughtException', (error) => {
+  complain(`undrop: ${error.stack ?? error.message}`);
+  process.exit(exit.failed);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
   clearProgress();
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exit.ok : exit.usage;
   else if (error instanceof UserError) {
-    process.stderr.write(`undrop: ${error.message}\n`);
+    complain(`undrop: ${error.message}`);
     process.exitCode = error.code;
   } else {
-    process.stderr.write(`undrop: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    complain(`undrop: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     process.exitCode = exit.failed;
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Decision } from '../domain/approval.ts';
+import { digestOf } from '../domain/digest.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import {
   type ChangeInput,
@@ -12,12 +13,14 @@ import {
   type RemediateResult,
   changeId,
 } from '../domain/runs.ts';
-import { failureOf } from './diagnosing.ts';
+import { Silence, failureOf, taskTimeout } from './diagnosing.ts';
 import { UserError, clearProgress, exit, paint, print, progress } from './output.ts';
 import { printChange, printPlan } from './render/plan.ts';
 import type { Session } from './session.ts';
 
 const pollMs = 150;
+/** A change that is cancelled puts values back and proves it; a node may be slow. */
+const cancelMs = 90_000;
 /** An Update waits for a worker for ever; people do not. */
 const answerMs = 15_000;
 
@@ -41,6 +44,7 @@ export async function startRemediation(
       workflowId: `remediate/${run}`,
       taskQueue,
       args: [input],
+      workflowTaskTimeout: taskTimeout,
       staticSummary: `plan for ${path.text}`,
     });
   } catch (error) {
@@ -61,6 +65,9 @@ export const progressOf = async (handle: WorkflowHandle): Promise<RemediateProgr
 export async function awaitPlan(handle: WorkflowHandle): Promise<SignedPlan | undefined> {
   for (;;) {
     const { phase, signed } = await progressOf(handle);
+    // What is shown must be what is signed for: the digest is computed here and not believed.
+    if (signed && digestOf(signed.plan) !== signed.digest)
+      throw new UserError('the plan is not the one that its digest names; do not decide on it', exit.failed);
     if (phase !== 'planning') return signed;
     if ((await handle.describe()).status.name !== 'RUNNING') return undefined;
     progress('  reading before-values …');
@@ -71,7 +78,10 @@ export async function awaitPlan(handle: WorkflowHandle): Promise<SignedPlan | un
 /** Sends a signed decision. @throws UserError with the reason when it does not count */
 export async function decide(handle: WorkflowHandle, decision: Decision): Promise<void> {
   const late = sleep(answerMs, undefined, { ref: false }).then(() => {
-    throw new UserError('no worker answers for this plan: start one with `undrop worker`', exit.failed);
+    throw new UserError(
+      'no worker answers for this plan. The decision was sent and counts as soon as one does (`undrop worker`); `undrop cancel` closes the plan',
+      exit.failed,
+    );
   });
   try {
     await Promise.race([handle.executeUpdate('decide', { args: [decision] }), late]);
@@ -138,8 +148,9 @@ export async function followRemediation(
     if (now.changing !== undefined) await stages(now.changing);
     if (!quiet) progress(`  ${now.phase} …`);
   };
+  const silence = new Silence();
   while (!ended) {
-    await look().catch(() => {});
+    await look().then(() => silence.broken(), () => silence.grows()); // prettier-ignore
     await Promise.race([end, sleep(pollMs)]);
   }
   clearProgress();
@@ -155,13 +166,16 @@ export async function followRemediation(
 
 /** Waits until a cancelled workflow has cleaned up, and says how it ended. */
 export const endOf = async (handle: WorkflowHandle): Promise<string> =>
-  handle.result().then(
-    (result) => (result as Partial<RemediateResult>).says ?? 'it had ended already',
-    (error: unknown) => failureOf(error).message,
-  );
+  Promise.race([
+    handle.result().then(
+      (result) => (result as Partial<RemediateResult>).says ?? 'it had ended already',
+      (error: unknown) => failureOf(error).message,
+    ),
+    sleep(cancelMs, 'cancelled, but it has not ended yet: is there a worker?', { ref: false }),
+  ]);
 
 /** The exit code of a remediation's end. */
 export const codeOf = ({ outcome }: RemediateResult): number => {
   if (outcome === 'confirmed' || outcome === 'healed') return exit.ok;
-  return outcome === 'failed' ? exit.failed : exit.unchanged;
+  return outcome === 'failed' || outcome === 'partly' ? exit.failed : exit.unchanged;
 };

@@ -13,15 +13,20 @@ export interface Session {
   close(): Promise<void>;
 }
 
+/** A worker's poll comes back after a minute at the latest. */
+const aliveSeconds = 75;
 /** How long a worker somewhere else may take to show itself. */
 const workerMs = 10_000;
+
+/** `reader`: answers queries of the embedded server's runs, and carries nothing on that would touch a node. */
+export type Work = 'worker' | 'reader' | 'client';
 
 /**
  * Opens Temporal. With the embedded server this command is a worker too, so that its run, and runs that were interrupted,
  * go on; with an external one a worker must be there already.
  * @throws UserError when Temporal or a worker is missing, with what to do
  */
-export async function openSession(inventory: Inventory, work: 'worker' | 'client' = 'worker'): Promise<Session> {
+export async function openSession(inventory: Inventory, work: Work = 'worker'): Promise<Session> {
   progress('starting');
   const [{ openEngine }, { startWorker, taskQueueOf }] = await Promise.all([
     import('../worker/engine.ts'),
@@ -31,8 +36,11 @@ export async function openSession(inventory: Inventory, work: 'worker' | 'client
     throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
   });
   const taskQueue = taskQueueOf(inventory);
-  if (work === 'worker' && !engine.embedded) await requireWorker(engine, taskQueue);
-  const worker = work === 'worker' && engine.embedded ? await startWorker(engine, inventory, logToFile()) : undefined;
+  if (work !== 'client' && !engine.embedded) await requireWorker(engine, taskQueue);
+  const worker =
+    work !== 'client' && engine.embedded
+      ? await startWorker(engine, inventory, logToFile(), { acts: work === 'worker' })
+      : undefined;
   clearProgress();
   return {
     engine,
@@ -54,7 +62,12 @@ async function requireWorker({ client, address, connection }: Engine, taskQueue:
       taskQueue: { name: taskQueue },
       taskQueueType: 1,
     });
-    if (pollers && pollers.length > 0) return;
+    // Temporal lists a poller for minutes after its worker has died.
+    const alive = (pollers ?? []).some(({ lastAccessTime }) => {
+      const seconds = Number(lastAccessTime?.seconds ?? 0);
+      return Date.now() / 1000 - seconds < aliveSeconds;
+    });
+    if (alive) return;
     if (Date.now() > until)
       throw new UserError(
         `no worker for this inventory at ${address} (queue ${taskQueue}): start one with \`undrop worker\``,

@@ -1,8 +1,11 @@
 import type { Operation } from './operation.ts';
 
-/** What happens at one place, with live before-values. */
+/** What happens at one place, with live before-values. Approved is this machine and namespace, not only its name. */
 export interface PlannedChange {
   place: string;
+  node: string;
+  /** Digest of how the inventory reaches the node and the namespace there. */
+  reach: string;
   cause: string;
   /** Set where the loss was on the way back through this place. */
   way?: 'back';
@@ -13,6 +16,8 @@ export interface PlannedChange {
 export interface Plan {
   /** The diagnosis that it follows from, and who asked for the plan: a requester may not approve it. */
   run: string;
+  /** Name of the inventory: only its workers carry the plan out. */
+  inventory: string;
   requester: string;
   /** Milliseconds since the epoch: afterwards nobody can approve it and no node takes it. */
   expiresAt: number;

@@ -131,7 +131,17 @@ export interface ChangeProgress {
 
 export interface RemediateResult {
   outcome:
-    'no-remedy' | 'rejected' | 'expired' | 'refused' | 'confirmed' | 'healed' | 'reverted' | 'failed' | 'cancelled';
+    | 'no-remedy'
+    | 'rejected'
+    | 'expired'
+    | 'refused'
+    | 'confirmed'
+    | 'healed'
+    | 'reverted'
+    /** Some places are changed and confirmed, others are not. */
+    | 'partly'
+    | 'failed'
+    | 'cancelled';
   says: string;
   signed?: SignedPlan;
   decisions: RecordedDecision[];

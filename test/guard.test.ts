@@ -217,6 +217,30 @@ real(
       await guard.revert(site, two);
     });
 
+    test('the timer of a node that is busy waits, and then reverts', async () => {
+      const one = change();
+      await guard.arm(site, one, 1, [sysctl(4_194_304, 8_388_608)]);
+      await guard.apply(site, one, 0);
+      const inode = /\d+/.exec(inside(netns, 'readlink /proc/self/ns/net'))?.[0];
+      const busy = spawn('flock', [`${home}/lock-${inode}`, 'sleep', '8']);
+      await once(busy, 'exit');
+      await until('it is put back', () => value() === 4_194_304, 5_000);
+      expect((await guard.status(site, one.id)).state).toBe('reverted');
+    }, 30_000);
+
+    test('a change whose timer was killed is put back by the next one after its time', async () => {
+      const one = change();
+      await guard.arm(site, one, 1, [sysctl(4_194_304, 8_388_608)]);
+      await guard.apply(site, one, 0);
+      for (const pid of timers(one.id)) process.kill(pid, 'SIGKILL');
+      const next = change();
+      await until('its time is over', async () =>
+        guard.arm(site, next, 60, [sysctl(4_194_304, 6_000_000)]).then(() => true, () => false)); // prettier-ignore
+      expect(value()).toBe(4_194_304);
+      expect((await guard.status(site, one.id)).state).toBe('reverted');
+      await guard.revert(site, next);
+    });
+
     test('nothing for the sake of a change that was killed just before it let go, or is gone with its journal', async () => {
       const one = change();
       await guard.arm(site, one, 60, [sysctl(4_194_304, 8_388_608)]);

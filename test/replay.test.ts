@@ -10,7 +10,7 @@ Runtime.install({ logger: new DefaultLogger('ERROR') });
 test('histories of earlier runs replay against the workflows as they are: runs in progress survive an upgrade', async () => {
   const histories = recorded();
   const kinds = new Set(histories.map(({ workflowId }) => workflowId.split('-')[0]));
-  expect([...kinds].toSorted()).toEqual(['change', 'diagnose', 'remediate']);
+  expect(kinds).toEqual(new Set(['change', 'diagnose', 'remediate']));
   expect(await replayed(histories)).toEqual([]);
 });
 

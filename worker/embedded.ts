@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { type Socket, createConnection } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Progress, temporalBinary } from './binary.ts';
-import { dataFolder, keeperSocket } from './paths.ts';
+import { dataFolder, keeperSocket, tokenFile } from './paths.ts';
 
 const startMs = 30_000;
 
@@ -83,7 +83,10 @@ async function joined(data: string): Promise<Joined | undefined> {
   if (!connected) return undefined;
   const line = await firstLine(socket);
   if (line === undefined) return undefined;
-  const told = JSON.parse(line) as { address?: string; error?: string };
+  const told = JSON.parse(line) as { token?: string; address?: string; error?: string };
+  const wanted = await readFile(tokenFile(data), 'utf8').catch(() => '');
+  if (told.token === undefined || told.token !== wanted)
+    throw new Error(`somebody else listens where the keeper of ${data} should; nothing was sent there`);
   if (told.address === undefined) throw new Error(told.error ?? 'the keeper says nothing');
   return { address: told.address, socket };
 }

@@ -5,17 +5,20 @@
  *   node worker/keeper.ts DATA-FOLDER TEMPORAL-BINARY
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, type Socket, createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { keeperSocket } from './paths.ts';
+import { keeperSocket, tokenFile } from './paths.ts';
 
 const [data = '', binary = ''] = process.argv.slice(2);
 const database = join(data, 'temporal.db');
 const pidFile = join(data, 'server.pid');
 const portFile = join(data, 'server.port');
+/** An abstract socket has no owner: this, in a folder that only its user can read, shows who listens there. */
+const token = randomBytes(16).toString('hex');
 /** A command that ends just as the next one starts should not cost a server start. */
 const lingerMs = 1_000;
 const startMs = 20_000;
@@ -44,6 +47,7 @@ listener.on('connection', (socket) => {
 listener.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EADDRINUSE' ? 0 : 1));
 await mkdir(data, { recursive: true, mode: 0o700 });
 await new Promise<void>((resolve) => listener.listen(keeperSocket(data), resolve));
+await writeFile(tokenFile(data), token, { mode: 0o600 });
 process.on('SIGTERM', () => void stop());
 process.on('SIGINT', () => void stop());
 
@@ -55,13 +59,13 @@ try {
   address = `127.0.0.1:${port}`;
   clients.forEach(tell);
 } catch (error) {
-  for (const socket of clients) socket.end(`${JSON.stringify({ error: String(error) })}\n`);
+  for (const socket of clients) socket.end(`${JSON.stringify({ token, error: String(error) })}\n`);
   await stop();
 }
 void stopWhenIdle();
 
 function tell(socket: Socket): void {
-  socket.write(`${JSON.stringify({ address })}\n`);
+  socket.write(`${JSON.stringify({ token, address })}\n`);
 }
 
 async function start(port: number): Promise<void> {

@@ -9,6 +9,9 @@ export const dataFolder = (): string =>
 /** Where things live that can be made again: the server's binary, the workflow bundle, lab images. */
 export const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'undrop');
 
+/** What the keeper of a data folder has to show. */
+export const tokenFile = (data: string): string => join(data, 'keeper.token');
+
 /**
  * The keeper's socket. On Linux an abstract one: it vanishes with its process, so that no crash leaves a stale file, and
  * two keepers that start at once cannot both have it. Elsewhere a file beside the data.

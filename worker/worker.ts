@@ -36,12 +36,16 @@ export interface RunningWorker {
   done: Promise<void>;
 }
 
-/** Starts a worker in this process. @param log where the SDK's and activities' log lines go */
+/**
+ * Starts a worker in this process.
+ * @param log where the SDK's and activities' log lines go
+ * @param acts whether it does activities; without, it only moves workflows on and answers queries
+ */
 export async function startWorker(
   engine: Engine,
   inventory: Inventory,
   log: (entry: LogEntry) => void,
-  level: LogLevel = 'WARN',
+  { level = 'WARN', acts = true }: { level?: LogLevel; acts?: boolean } = {},
 ): Promise<RunningWorker> {
   installRuntime(log, level);
   const shells = new ShellPool(inventory);
@@ -52,14 +56,16 @@ export async function startWorker(
     namespace: engine.connection.namespace,
     taskQueue: taskQueueOf(inventory),
     workflowBundle: { codePath: await workflowBundle() },
-    activities: createActivities({
-      inventory,
-      runbook: loadRunbook(),
-      shells,
-      store: evidenceStore(),
-      runs: runsFolder(),
-      observers,
-    }),
+    activities: acts
+      ? createActivities({
+          inventory,
+          runbook: loadRunbook(),
+          shells,
+          store: evidenceStore(),
+          runs: runsFolder(),
+          observers,
+        })
+      : {},
     maxHeartbeatThrottleInterval: '300ms',
     stickyQueueScheduleToStartTimeout: '1s',
     shutdownGraceTime: '5s',

@@ -44,8 +44,8 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
   const planned = plan.changes[input.index];
   const place = input.path.places.find(({ name }) => name === planned?.place);
   if (!planned || !place) throw ApplicationFailure.nonRetryable('the plan names no such place');
-  // Run ids begin with the time (UUID version 7): only their end tells two of one minute apart.
-  const held = { id: `${plan.run}-${place.name}-${runId.slice(-8)}`, token: runId };
+  // Named after the plan: whoever has its approvals cannot have the node carry it out a second time.
+  const held = { id: `${plan.run}-${place.name}-${input.signed.digest.slice(0, 12)}`, token: runId };
   const progress: ChangeProgress = { stages: [] };
   setHandler(changeProgress, () => progress);
   const started = Date.now();
@@ -59,6 +59,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
   };
 
   let armed = false;
+  let confirming = false;
   let verification: Verification | undefined;
   try {
     stage('measuring the loss once more, before anything is touched');
@@ -74,6 +75,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     }
     verification = await verify(before, repeats);
     if (verification.helped) {
+      confirming = true;
       await changing.confirm(held, input);
       return end('confirmed', verification.says, { verification });
     }
@@ -82,11 +84,11 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
   } catch (error) {
     const why = isCancellation(error) ? 'it was cancelled' : messageOf(error);
     if (!armed && isRefusal(error)) return end('refused', why);
+    // The answer to a confirmation may have been lost: then the node's timer is stopped, and the new values stay.
+    if (confirming && (await isConfirmed())) return end('confirmed', verification?.says ?? '', kept());
     // Whether arming took effect may be unknown; reverting a change that was never armed does nothing.
     stage(`${why}: putting every value back`);
-    const reverted = await revert(why);
-    if (isCancellation(error)) throw error;
-    return reverted;
+    return await revert(why);
   } finally {
     await CancellationScope.nonCancellable(() => reading.release(held.id));
   }
@@ -106,8 +108,19 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     }
   }
 
+  function kept(): Partial<ChangeResult> {
+    return verification ? { verification } : {};
+  }
+
+  async function isConfirmed(): Promise<boolean> {
+    return CancellationScope.nonCancellable(() => changing.status(held, input)).then(
+      (state) => state === 'confirmed',
+      () => false,
+    );
+  }
+
   async function revert(why: string): Promise<ChangeResult> {
-    const more = verification ? { verification } : {};
+    const more = kept();
     try {
       const { state, proof } = await CancellationScope.nonCancellable(() => changing.revert(held, input));
       if (state === 'conflict')
@@ -119,7 +132,10 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
         : 'deleted entries stay deleted, all else is back';
       return end('reverted', `${why}; ${undone}`, { proof, ...more });
     } catch (error) {
-      const says = `${why}; the revert did not get through (${messageOf(error)}), the node's own timer does it`;
+      const timer = confirming
+        ? 'unless it was confirmed, the node’s own timer does it'
+        : 'the node’s own timer does it';
+      const says = `${why}; the revert did not get through (${messageOf(error)}), ${timer}`;
       return end('unknown', says, more);
     }
   }

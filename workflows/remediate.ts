@@ -31,6 +31,17 @@ const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
 const node = proxyActivities<Activities>({ startToCloseTimeout: '60s', heartbeatTimeout: '2s', retry });
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
 
+const mostRefusals = 100;
+
+/** A signal may carry anything. @throws ApplicationFailure for what is no decision */
+function wellFormed(decision: unknown): void {
+  const fields = typeof decision === 'object' && decision !== null ? (decision as Record<string, unknown>) : {};
+  const texts = ['digest', 'decision', 'principal', 'reason', 'signature'].map((name) => fields[name]);
+  const plain = texts.every((text) => typeof text === 'string' && text.length <= 2000);
+  if (!plain || !['approve', 'reject'].includes(String(fields['decision'])))
+    throw ApplicationFailure.nonRetryable('that is no decision', 'Refused');
+}
+
 type Ended = Omit<RemediateResult, 'report' | 'decisions' | 'changes' | 'signed'>;
 
 /** Plan, approval, then one change after another; the first that does not help is reverted and stops the rest. */
@@ -46,9 +57,14 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     if (why !== undefined) throw ApplicationFailure.nonRetryable(why, 'Refused');
   };
   const record = async (decision: Decision): Promise<RecordedDecision> => {
-    const { principal, reason, decision: answer } = decision;
-    const recorded: RecordedDecision = { decision: answer, principal, reason, at: Date.now() };
+    const recorded: RecordedDecision = { decision: 'reject', principal: '', reason: '', at: Date.now() };
     try {
+      wellFormed(decision);
+      Object.assign(recorded, {
+        decision: decision.decision,
+        principal: decision.principal,
+        reason: decision.reason,
+      });
       validate(decision);
       await quick.authenticate(workflowId, decision);
       // Another decision may have come in while the signature was checked.
@@ -57,7 +73,9 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     } catch (error) {
       recorded.refused = messageOf(error);
     }
-    progress.decisions.push(recorded);
+    // Refusals are kept as a trail, but not without end: anybody who can signal can send them.
+    const refusals = progress.decisions.filter(({ refused }) => refused !== undefined).length;
+    if (recorded.refused === undefined || refusals < mostRefusals) progress.decisions.push(recorded);
     return recorded;
   };
   setHandler(
@@ -83,7 +101,10 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     if (!isCancellation(error)) throw error;
     const kept = progress.changes.filter((one) => one.outcome === 'confirmed').map(({ place }) => place);
     const rest = kept.length ? `; confirmed before that, and still changed: ${kept.join(', ')}` : '';
-    ended = { outcome: 'cancelled', says: `it was cancelled, and what was in progress put back${rest}` };
+    ended = {
+      outcome: kept.length ? 'partly' : 'cancelled',
+      says: `it was cancelled before anything else was changed${rest}`,
+    };
   }
   // Also when it was cancelled: the report says what was done and put back.
   return CancellationScope.nonCancellable(async () => {
@@ -91,9 +112,13 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     await condition(allHandlersFinished);
     const { signed, decisions, changes } = progress;
     const whole = { ...ended, decisions, changes, ...(signed && { signed }) };
-    const report = await quick.writeRemediation(workflowId, input.diagnosis.run, whole);
+    // What was done on the nodes must not be lost because a disk is full.
+    const report = await quick.writeRemediation(workflowId, input.diagnosis.run, whole).catch(messageOf);
     show('done');
-    return { ...whole, report };
+    const written = report.endsWith('.md');
+    return written
+      ? { ...whole, report }
+      : { ...whole, says: `${whole.says}; the report could not be written (${report})` };
   });
 
   async function steps(): Promise<Ended> {
@@ -122,7 +147,8 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
       progress.changes.push(result);
       if (result.outcome !== 'confirmed' && result.outcome !== 'healed') break;
     }
-    return conclusionOf(planned.signed, progress.changes);
+    const cancelled = CancellationScope.current().consideredCancelled;
+    return conclusionOf(planned.signed, progress.changes, cancelled);
   }
 
   async function changeAt(signed: SignedPlan, index: number): Promise<ChangeResult> {
@@ -142,22 +168,40 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
       });
       return await child.result();
     } catch (error) {
-      if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error;
-      const says = `another change is in progress on ${place?.node ?? name}; plan again when it has ended`;
-      return { place: name, node: place?.node ?? name, outcome: 'refused', says, id: '', token: '', proof: [] };
+      if (isCancellation(error)) throw error;
+      const base = { place: name, node: place?.node ?? name, id: '', token: '', proof: [] };
+      if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
+        return {
+          ...base,
+          outcome: 'refused',
+          says: `another change is in progress on ${base.node}; plan again when it has ended`,
+        };
+      return {
+        ...base,
+        outcome: 'unknown',
+        says: `${messageOf(error)}; what is not confirmed the node's own timer puts back`,
+      };
     }
   }
 }
 
-function conclusionOf({ plan }: SignedPlan, changes: ChangeResult[]): Ended {
+function conclusionOf({ plan }: SignedPlan, changes: ChangeResult[], cancelled: boolean): Ended {
   const last = changes.at(-1);
-  const says = changes.map((one) => `${one.place}: ${one.says}`).join('; ');
-  if (last?.outcome === 'confirmed' || last?.outcome === 'healed')
-    return { outcome: changes.some((one) => one.outcome === 'confirmed') ? 'confirmed' : 'healed', says };
+  const done = changes.map((one) => `${one.place}: ${one.says}`).join('; ');
   const left = plan.changes.length - changes.length;
-  const rest = left > 0 ? `${says}; ${left} further changes were not started` : says;
-  if (last?.outcome === 'refused') return { outcome: 'refused', says: rest };
-  return { outcome: last?.outcome === 'reverted' ? 'reverted' : 'failed', says: rest };
+  const says = left > 0 ? `${done}; ${left} further changes were not started` : done;
+  const some = changes.some((one) => one.outcome === 'confirmed');
+  switch (last?.outcome) {
+    case 'confirmed':
+    case 'healed':
+      return { outcome: left > 0 ? 'partly' : some ? 'confirmed' : 'healed', says };
+    case 'reverted':
+    case 'refused':
+      // Places that were confirmed before this one stay changed: the whole is not as it was.
+      return { outcome: some ? 'partly' : cancelled ? 'cancelled' : last.outcome, says };
+    default:
+      return { outcome: 'failed', says };
+  }
 }
 
 function messageOf(error: unknown): string {

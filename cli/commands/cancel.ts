@@ -15,7 +15,13 @@ export const cancel = new Command('cancel')
       let cancelled = 0;
       for (const id of [`diagnose/${run}`, `remediate/${run}`]) {
         const handle = client.workflow.getHandle(id);
-        const running = await handle.describe().then(({ status }) => status.name === 'RUNNING', () => false); // prettier-ignore
+        const running = await handle.describe().then(
+          ({ status }) => status.name === 'RUNNING',
+          (error: unknown) => {
+            if (error instanceof Error && error.name === 'WorkflowNotFoundError') return false;
+            throw error;
+          },
+        );
         if (!running) continue;
         await handle.cancel();
         print(`${id}: ${await endOf(handle)}`);

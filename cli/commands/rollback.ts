@@ -29,11 +29,15 @@ export const rollback = new Command('rollback')
         if (!signed) continue;
         const index = signed.plan.changes.findIndex(({ place }) => place === change.place);
         const input = { remediation: `remediate/${run}`, signed, index, approvals: [], path, evidence };
-        const { state, proof } = await rollBack(session, input, change);
+        // A node that is gone keeps no other from being put back.
+        const { state, proof } = await rollBack(session, input, change).catch((error: unknown) => ({
+          state: 'failed',
+          proof: [error instanceof Error ? error.message : String(error)],
+        }));
         undone.push({ place: change.place, state, proof });
         if (json) continue;
         print(`${state === 'reverted' ? paint.green(state) : paint.yellow(state)}  ${change.place}: ${meaning(state)}`);
-        for (const line of proof) print(`    ${paint.dim(`read back: ${line}`)}`);
+        for (const line of proof) print(`    ${paint.dim(state === 'failed' ? line : `read back: ${line}`)}`);
       }
       if (json) printJson({ run, undone });
       const failed = undone.some(({ state }) => state !== 'reverted' && state !== 'none');
@@ -44,6 +48,7 @@ export const rollback = new Command('rollback')
 const meaning = (state: string): string => {
   if (state === 'reverted') return 'every value is back and reads as before';
   if (state === 'conflict') return 'somebody else changed a value since; it was left alone';
+  if (state === 'failed') return 'it could not be undone now';
   if (state === 'none') return 'the node knows nothing of this change (it was booted, or undone already)';
   return 'a value would not go back; see the journal on the node';
 };

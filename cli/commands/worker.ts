@@ -28,7 +28,7 @@ Examples:
     const log = ({ level, message, meta }: { level: string; message: string; meta?: unknown }): void => {
       process.stderr.write(`${new Date().toISOString()} ${level} ${message} ${JSON.stringify(meta ?? {})}\n`);
     };
-    const running = await startWorker(engine, inventory, log, 'INFO');
+    const running = await startWorker(engine, inventory, log, { level: 'INFO' });
     print(`working on ${paint.bold(taskQueueOf(inventory))} at ${engine.address}; ^C ends it`);
     const interrupted = new Promise<void>((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());

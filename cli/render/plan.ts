@@ -8,8 +8,11 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   const line = (name: string, text: string): void => print(`  ${paint.dim(name.padEnd(10))} ${wrapped(text, 13)}`);
   print();
   print(`${paint.bold(`Plan ${digest.slice(0, 12)}`)}  ${plan.title}`);
-  for (const { place, operations } of plan.changes)
-    for (const operation of operations) line(place, described(operation));
+  line('asked by', `${plan.requester}, for run ${plan.run} of ${plan.inventory}`);
+  for (const { place, node, operations } of plan.changes)
+    for (const operation of operations) line(place === node ? place : `${place} @ ${node}`, described(operation));
+  const lost = plan.verify.map((one) => `${one.step} ${one.lost} of ${one.sent}`);
+  line('cures', lost.join(', '));
   line('predicts', `${plan.predict} (within ${plan.withinSeconds} s, else it is reverted)`);
   line('risk', `${plan.risk}; cost: ${plan.cost}`);
   const flows = plan.radius.flows === null ? 'an unknown number of' : plan.radius.flows.toLocaleString('en-US');

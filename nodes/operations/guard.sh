@@ -2,7 +2,8 @@
 #   guard.sh read KIND NAME …                                     the current value of each
 #   guard.sh arm ID TOKEN SECONDS KIND NAME BEFORE AFTER …        store, check, take the lock, start the timer
 #   guard.sh apply ID TOKEN INDEX | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
-# One line per fact on stdout; a refusal is `refused WHY` and status 3. Everything happens under one lock per network
+#   guard.sh expire ID                                            what the timer runs
+# One line per fact on stdout; a refusal is `refused WHY` and status 3, a lock that others hold `busy WHY` and status 4. Everything happens under one lock per network
 # namespace, so that a late or second attempt finds what the first one did. /run is empty after a boot, and so is every
 # setting that undrop changes: a boot ends in the old state.
 LC_ALL=C
@@ -13,12 +14,20 @@ netns=$(readlink /proc/self/ns/net | tr -dc 0-9)
 lock=$home/lock-$netns
 owner=$home/owner-$netns
 dir=
+# Journals are kept so long for rollbacks and questions.
+keep_days=7
 
 refuse() {
   echo "refused $*"
-  # A change that was never armed leaves nothing behind, not even its empty folder.
-  [ -n "$dir" ] && [ ! -e "$dir/state" ] && rm -rf "$dir"
+  forget
   exit 3
+}
+
+# A change that was never armed leaves nothing behind but this script, and that goes with it.
+forget() {
+  [ -n "$dir" ] && [ ! -e "$dir/state" ] && rm -f "$dir"/guard.* "$dir/ops" "$dir/token" "$dir/deadline" "$dir/until" "$dir/netns" "$dir/timer"
+  [ -n "$dir" ] && rmdir "$dir" 2>/dev/null
+  true
 }
 
 # --- the three kinds of setting -------------------------------------------------------------------------------------
@@ -45,7 +54,8 @@ entry() {
   # shellcheck disable=SC2086 # split at commas on purpose
   set -- $2
   IFS=$old
-  conntrack "$verb" -p udp --orig-src "$1" --sport "$2" --orig-dst "$3" --dport "$4" --reply-src "$5" 2>/dev/null
+  case $1 in *:*) family=ipv6 ;; *) family=ipv4 ;; esac
+  conntrack "$verb" -f "$family" -p udp --orig-src "$1" --sport "$2" --orig-dst "$3" --dport "$4" --reply-src "$5" 2>/dev/null
 }
 
 reached() { # KIND NAME WANTED: does the current value have what is wanted?
@@ -94,11 +104,12 @@ release() { [ "$(cat "$owner" 2>/dev/null)" = "$id" ] && rm -f "$owner"; true; }
 
 start_timer() {
   if [ -d /run/systemd/system ] && [ "$netns" = "$(readlink /proc/1/ns/net | tr -dc 0-9)" ] &&
-    systemd-run --quiet --collect --unit="undrop-$id" --on-active="$1" sh "$dir/guard.sh" revert "$id" timer 9>&-; then
+    systemd-run --quiet --collect --unit="undrop-$id" --timer-property=AccuracySec=1s --on-active="$1" \
+      sh "$dir/guard.sh" expire "$id" 9>&-; then
     echo systemd >"$dir/timer"
   else
     # A session of its own: it outlives the shell, the connection and the worker that started it.
-    setsid sh -c 'echo $$ >"$1/timer"; sleep "$2"; exec sh "$1/guard.sh" revert "$3" timer' guard "$dir" "$1" "$id" \
+    setsid sh -c 'echo $$ >"$1/timer"; sleep "$2"; exec sh "$1/guard.sh" expire "$3"' guard "$dir" "$1" "$id" \
       </dev/null >/dev/null 2>&1 9>&- &
     for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s "$dir/timer" ] && break || sleep 0.05; done
   fi
@@ -123,8 +134,14 @@ arm() { # TOKEN SECONDS KIND NAME BEFORE AFTER …
     none) ;;
     *) refuse "this change is already $(state)" ;;
   esac
+  # Who was killed just before letting go holds nothing any more, nor does who is gone with its namespace. A change
+  # whose timer was killed too is put back now.
   holder=$(cat "$owner" 2>/dev/null)
-  [ -z "$holder" ] || refuse "the change $holder is not finished on this node; it reverts by itself at $(cat "$home/$holder/deadline")"
+  if [ "$(cat "$home/$holder/state" 2>/dev/null)" = armed ]; then
+    [ "$(cat "$home/$holder/until" 2>/dev/null || echo 0)" -lt "$(date +%s)" ] ||
+      refuse "the change $holder is not finished on this node; it reverts by itself at $(cat "$home/$holder/deadline")"
+    (id=$holder dir=$home/$holder; note 'its time was over and its timer gone'; restore; release) >/dev/null
+  fi
   : >"$dir/ops"
   while [ $# -ge 4 ]; do
     now=$(current "$1" "$2")
@@ -134,7 +151,12 @@ arm() { # TOKEN SECONDS KIND NAME BEFORE AFTER …
     shift 4
   done
   echo "$token" >"$dir/token"
-  date -u -d "@$(($(date +%s) + seconds))" +%Y-%m-%dT%H:%M:%SZ >"$dir/deadline"
+  echo "$netns" >"$dir/netns"
+  until=$(($(date +%s) + seconds))
+  echo "$until" >"$dir/until"
+  date -u -d "@$until" +%Y-%m-%dT%H:%M:%SZ >"$dir/deadline"
+  # An attempt that was killed halfway may have left one that would fire too early.
+  stop_timer
   start_timer "$seconds" || refuse "no timer can be started on this node, so nothing was changed"
   echo "$id" >"$owner"
   become armed
@@ -215,41 +237,63 @@ fi
 
 id=$1
 shift
+case $id in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9.-]*) refuse "\"$id\" is no name of a change" ;; esac
 dir=$home/$id
 command -v flock >/dev/null 2>&1 || refuse "flock is missing on this node (package util-linux), so changes cannot be made safely"
 exec 9>"$lock"
-# Not ours to clean up then: that other command may be just arming this very change.
-flock -w 5 9 || { dir=; refuse "another command of undrop holds this node's lock"; }
+# The timer waits as long as it takes: nobody would put the values back after it.
+case $verb in expire) patience= ;; *) patience='-w 5' ;; esac
+# shellcheck disable=SC2086 # two words or none
+flock $patience 9 || {
+  # Not ours to clean up then: that other command may be just arming this very change.
+  echo "busy another command of undrop holds this node's lock"
+  exit 4
+}
+# A name is given anew after a boot or when a namespace is made anew; its journal is of the old one.
+[ "$(cat "$dir/netns" 2>/dev/null || echo "$netns")" = "$netns" ] || refuse "this change is of another network namespace"
 case $verb in
-  arm) arm "$@" ;;
+  arm)
+    find "$home" -mindepth 1 -maxdepth 1 -type d -mtime +$keep_days ! -exec grep -qx armed '{}/state' ';' -exec rm -rf '{}' + 2>/dev/null
+    arm "$@"
+    ;;
   apply) apply "$@" ;;
   confirm)
     case $(state) in
       confirmed) ;;
-      armed) mine "$1"; stop_timer; become confirmed; release ;;
+      armed) mine "$1"; become confirmed ;;
       *) refuse "the change is $(state)" ;;
     esac
+    # Last: who is killed before this point leaves a timer that reverts, or that finds nothing to do.
+    stop_timer
+    release
     echo confirmed
     ;;
-  revert | rollback)
+  revert | rollback | expire)
     case $verb-$(state) in
-      *-armed | rollback-confirmed)
-        [ "$1" = timer ] || { mine "$1"; stop_timer; }
-        [ "$1" = timer ] && note "the timer reverts: nobody confirmed in time"
+      expire-armed)
+        note "the timer reverts: nobody confirmed in time"
         restore
+        release
+        ;;
+      expire-*) ;;
+      *-armed | rollback-confirmed)
+        mine "$1"
+        restore
+        stop_timer
         release
         ;;
       *-reverted | *-conflict | *-stuck) cat "$dir/result" ;;
       *-none) ;; # never armed: nothing was changed
-      *) [ "$1" = timer ] && exit 0; refuse "the change is $(state)" ;;
+      *) refuse "the change is $(state)" ;;
     esac
     echo "state $(state)"
+    forget
     ;;
   status)
     echo "state $(state)"
     [ -e "$dir/deadline" ] && echo "deadline $(cat "$dir/deadline")"
     [ -e "$dir/journal" ] && sed 's/^/journal /' "$dir/journal"
-    true
+    forget
     ;;
   *) refuse "unknown word $verb" ;;
 esac

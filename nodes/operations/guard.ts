@@ -9,8 +9,8 @@ const deadlineMs = 15_000;
 
 /** The node refused: nothing was done by this call. The message is the node's reason. */
 export class Refused extends Error {}
-/** The call may or may not have taken effect: the node's journal must be read before anything else. */
-export class Unknown extends Error {}
+/** The call may or may not have taken effect, or could not be made: to be asked again, since the node knows what it did. */
+export class Unsettled extends Error {}
 
 /** Where a change happens: a network namespace of a node, reached through its shell. */
 export interface Site {
@@ -105,8 +105,12 @@ export async function status(site: Site, id: string): Promise<{ state: string; j
   };
 }
 
+const plainName = /^[A-Za-z0-9][A-Za-z0-9.-]{0,199}$/;
+
 async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
   const reading = words[0] === 'read';
+  // The change's id becomes a folder's name on the node.
+  if (!reading && !plainName.test(words[1] ?? '')) throw new Refused(`"${words[1]}" is no name of a change`);
   const end = `END-${randomBytes(8).toString('hex')}`;
   // The guard is laid down beside its journal, so that the node's timer can run it when nobody else is there any more.
   // Two attempts may come at once, so each writes a file of its own.
@@ -121,14 +125,13 @@ async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
     },
     reading ? script : stage,
   );
-  if (outcome.kind === 'failed') throw new Refused(`${place.name}: ${outcome.why}`);
-  if (outcome.kind === 'unknown') throw new Unknown(`${place.name}: ${outcome.why}`);
+  if (outcome.kind !== 'exited') throw new Unsettled(`${place.name}: ${outcome.why}`);
   const lines = outcome.stdout.split('\n').filter((line) => line !== '');
   const refusal = lines.find((line) => line.startsWith('refused '));
   if (refusal) throw new Refused(`${place.name}: ${refusal.slice('refused '.length)}`);
   if (outcome.code !== 0)
-    throw new Unknown(
-      `${place.name}: the guard ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`,
+    throw new Unsettled(
+      `${place.name}: ${lines.find((line) => line.startsWith('busy ')) ?? ''}the guard ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`,
     );
   return lines;
 }

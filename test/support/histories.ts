@@ -31,11 +31,18 @@ export function record(histories: readonly { workflowId: string; history: Histor
   for (const { workflowId, history } of histories) {
     const kind = workflowId.split('/')[0] ?? '';
     const events = new Set((history.events ?? []).map(({ eventType }) => eventType));
-    const happened = `${kind} ${[...events].toSorted().join(' ')}`;
+    const happened = `${kind} ${[...events]
+      .map(String)
+      .toSorted((a, b) => a.localeCompare(b))
+      .join(' ')}`;
     if (known.has(happened)) continue;
     known.add(happened);
     const number = (counts[kind] = (counts[kind] ?? 0) + 1);
-    writeFileSync(join(folder, `${kind}-${number}.json`), historyToJSON(history));
+    // Nothing of the machine that recorded it: replaying looks at neither.
+    const json = JSON.parse(historyToJSON(history), (key, value: unknown) =>
+      key === 'stackTrace' || key === 'identity' ? undefined : value,
+    ) as object;
+    writeFileSync(join(folder, `${kind}-${number}.json`), JSON.stringify(json));
   }
 }
 

@@ -7,7 +7,6 @@ export const emptySample = (): Sample => ({
   uptime: 100,
   kernel: '6.1.0',
   root: true,
-  cpus: 2,
   tools: [],
   counters: {},
   gauges: {},
