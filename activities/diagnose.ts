@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Context } from '@temporalio/activity';
 import { conclude } from '../domain/conclude.ts';
 import { addProbes } from '../domain/probe.ts';
 import { diagnosisMarkdown } from '../domain/report.ts';
@@ -7,6 +8,7 @@ import type { DiagnoseResult, EvidenceRef, StepSummary } from '../domain/runs.ts
 import { nextDue } from '../domain/steps.ts';
 import { type Path, TargetError, resolveTarget } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
+import type { Part } from '../nodes/observing/observer.ts';
 import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
 
 export interface Observed {
@@ -62,16 +64,27 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
         const started = Date.now();
         const base = { step, question: wanted.question };
         let evidence = ref;
+        const keep = async (...parts: Part[]): Promise<void> => {
+          evidence = {
+            ...evidence,
+            parts: [...evidence.parts, ...(await Promise.all(parts.map((part) => store.put(part))))],
+          };
+        };
+        // What a failed attempt has sent must not be taken for this step's or the next one's: windows follow each other.
+        const between = async (): Promise<void> =>
+          keep(await observers.use(run, path, (observer) => observer.between(signal)));
         let summary: StepSummary;
         try {
-          const known = await loadEvidence(store, path, ref);
+          if (Context.current().info.attempt > 1) await between();
+          const known = await loadEvidence(store, path, evidence);
           const parts = await observers.use(run, path, (observer) => observer.take(wanted, known, signal));
-          evidence = { ...ref, parts: [...ref.parts, ...(await Promise.all(parts.map((part) => store.put(part))))] };
+          await keep(...parts);
           const all = addProbes(parts.flatMap(({ probe }) => probe ?? []));
           summary = { ...base, sent: all.sent, lost: all.lost, ms: Date.now() - started };
         } catch (error) {
           signal.throwIfAborted();
           const failed = error instanceof Error ? error.message : String(error);
+          await between();
           summary = { ...base, sent: 0, lost: 0, ms: Date.now() - started, failed };
         }
         const failedToo = summary.failed === undefined ? skipped : [...skipped, step];

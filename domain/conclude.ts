@@ -1,10 +1,10 @@
-import { type Evidence } from './evidence.ts';
+import type { Evidence } from './evidence.ts';
 import { shown } from './cel.ts';
-import { judgeCause } from './judge.ts';
+import { addsUp, judgeCause } from './judge.ts';
 import { addProbes } from './probe.ts';
 import type { Runbook } from './runbook.ts';
 import { significant, wilson } from './statistics.ts';
-import type { Account, Conclusion, Verdict } from './verdict.ts';
+import { type Account, type Conclusion, type Verdict, openLoss } from './verdict.ts';
 
 /**
  * Judges all causes of a runbook at all their places and concludes. The same evidence and runbook always give the same
@@ -29,9 +29,9 @@ export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
   const unseen = unseenPlaces(evidence);
   const roots = proved.filter(({ effectOf }) => effectOf === undefined);
   const lossy = accounts.filter(({ lost }) => significant(lost));
-  const open = lossy.filter(({ explained }) => explained.length === 0);
+  const open = lossy.filter((account) => openLoss(account) > 0);
   const rest = { verdicts, accounts, roots, unseen };
-  if (lossy.length === 0) return { kind: 'no-loss', says: noLoss(accounts), ...rest };
+  if (lossy.length === 0) return { ...littleLoss(accounts), ...rest };
   // An unexplained loss needs a next step, and so does a root that may be the effect of something still suspected.
   const next = nextStep(
     runbook,
@@ -40,10 +40,15 @@ export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
     (suspect) => open.length > 0 || producesRoot(runbook, roots, suspect),
   );
   const more = { ...rest, ...(next && { next }) };
-  if (roots.length === 0) return { kind: 'inconclusive', says: 'no cause accounts for the loss', ...more };
+  if (roots.length === 0)
+    return { kind: 'inconclusive', says: `no cause accounts for the loss${elsewhere(evidence)}`, ...more };
   const says = roots.map((root) => `${root.cause} at ${root.place}`).join(' and ');
   if (open.length > 0)
-    return { kind: 'partly', says: `${says}; not explained: ${open.map(({ step }) => step).join(', ')}`, ...more };
+    return {
+      kind: 'partly',
+      says: `${says}; not explained: ${open.map(({ step }) => step).join(', ')}${elsewhere(evidence)}`,
+      ...more,
+    };
   return { kind: 'explained', says, ...more };
 }
 
@@ -55,19 +60,35 @@ function accountsOf(evidence: Evidence, proved: Verdict[]): Account[] {
       evidence.windows.flatMap((window) => (window.step === step && window.probe ? [window.probe] : [])),
     );
     const explained = proved.flatMap(({ cause, place, counter, proves }) =>
-      proves.flatMap((one) => (one.step === step ? [{ cause, place, counter, counted: one.counted }] : [])),
+      proves.flatMap((one) =>
+        one.step === step ? [{ cause, place, counter, counted: one.counted, lost: one.lost }] : [],
+      ),
     );
     const { sent, lost, requestLost, replyLost, oneWay } = probe;
     return { step, sent, lost, requestLost, replyLost, oneWay, explained };
   });
 }
 
-function noLoss(accounts: Account[]): string {
+/** No step lost three or more. That is no loss only where something was sent, and where the steps together say so too. */
+function littleLoss(accounts: Account[]): Pick<Conclusion, 'kind' | 'says'> {
   const sent = accounts.reduce((sum, one) => sum + one.sent, 0);
   const lost = accounts.reduce((sum, one) => sum + one.lost, 0);
-  if (sent === 0) return 'nothing could be sent';
+  if (sent === 0) return { kind: 'inconclusive', says: 'nothing could be sent' };
+  if (addsUp(lost, sent))
+    return {
+      kind: 'inconclusive',
+      says: `${lost} of ${shown(sent)} lost in all, but never three in one step: too few to hold a counter against`,
+    };
   const { high } = wilson(lost, sent);
-  return `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)`;
+  return { kind: 'no-loss', says: `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)` };
+}
+
+/** Answers from another address than was asked: lost to most clients, and no counter on the way knows. */
+function elsewhere({ windows }: Evidence): string {
+  const strange = windows.filter(({ probe }) => significant(probe?.strange ?? 0));
+  const answers = strange.reduce((sum, { probe }) => sum + (probe?.strange ?? 0), 0);
+  const steps = [...new Set(strange.map(({ step }) => step))].join(', ');
+  return answers === 0 ? '' : `; ${shown(answers)} answers came from another address than was asked (${steps})`;
 }
 
 /** The one next step: what a suspicion asks for and was not taken yet, the strongest suspicion first. */

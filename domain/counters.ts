@@ -28,7 +28,7 @@ export const counters: Record<string, CounterSpec> = {
   ),
   ...mib('TcpExtIPReversePathFilter IpExtInNoRoutes', '/proc/net/netstat', 'packets'),
   ...mib(
-    'Udp6InDatagrams Udp6NoPorts Udp6InErrors Udp6RcvbufErrors Udp6SndbufErrors Udp6InCsumErrors Ip6InHdrErrors Ip6FragFails Ip6ReasmReqds Ip6ReasmOKs Ip6ReasmFails Ip6ReasmTimeout Icmp6InPktTooBigs Icmp6OutPktTooBigs',
+    'Udp6InDatagrams Udp6NoPorts Udp6InErrors Udp6OutDatagrams Udp6RcvbufErrors Udp6SndbufErrors Udp6InCsumErrors Udp6MemErrors Ip6InReceives Ip6InHdrErrors Ip6InAddrErrors Ip6InNoRoutes Ip6InDiscards Ip6InDelivers Ip6OutForwDatagrams Ip6OutRequests Ip6OutDiscards Ip6OutNoRoutes Ip6ReasmReqds Ip6ReasmOKs Ip6ReasmFails Ip6ReasmTimeout Ip6FragOKs Ip6FragFails Ip6FragCreates Icmp6InDestUnreachs Icmp6InTimeExcds Icmp6InPktTooBigs Icmp6OutDestUnreachs Icmp6OutTimeExcds Icmp6OutPktTooBigs',
     '/proc/net/snmp6',
     'packets',
   ),
@@ -42,15 +42,7 @@ export const counters: Record<string, CounterSpec> = {
 };
 
 export const gauges: Record<string, CounterSpec> = {
-  ...mib(
-    'nf_conntrack_count nf_conntrack_max nf_conntrack_buckets nf_conntrack_udp_timeout nf_conntrack_udp_timeout_stream nf_conntrack_checksum',
-    '/proc/sys/net/netfilter',
-    'setting',
-  ),
-  ...mib(
-    'ip_forward ipfrag_high_thresh ipfrag_low_thresh ipfrag_time rmem_max rmem_default netdev_max_backlog gc_thresh3 rp_filter_max udp_mem_max ip_no_pmtu_disc',
-    '/proc/sys/net',
-    'setting',
-  ),
-  ...mib('frag_memory frag_inuse udp_mem_pages', '/proc/net/sockstat', 'gauge'),
+  ...mib('nf_conntrack_count nf_conntrack_max nf_conntrack_buckets', '/proc/sys/net/netfilter', 'setting'),
+  ...mib('ipfrag_high_thresh netdev_max_backlog gc_thresh3', '/proc/sys/net', 'setting'),
+  ...mib('frag_memory', '/proc/net/sockstat', 'gauge'),
 };

@@ -1,5 +1,5 @@
 import type { ProbeResult } from './probe.ts';
-import type { Sample } from './sample.ts';
+import type { Rule, Sample } from './sample.ts';
 import type { Path } from './target.ts';
 
 /** Samples of all places of the path at one time; `failed` says why a place has none. */
@@ -33,6 +33,10 @@ export interface Delta {
   rules: Record<string, number>;
   /** Drops per socket inode. */
   sockets: Record<string, number>;
+  /** What was made anew in between and counts from zero: what it counted before that is unknown. */
+  remade?: { devices: string[]; rules: Rule[] };
+  /** Parts of either sample that could not be read or were cut: what is not in `devices`, `rules` or `sockets` may be there. */
+  unread?: Pick<Sample, 'missing' | 'cut'>;
 }
 
 /**
@@ -67,8 +71,34 @@ export function deltaOf(before: Sample, after: Sample): Delta | { void: string }
     devices: grown(before.devices, after.devices),
     rules: grown(rules(before), rules(after)),
     sockets: grown(sockets(before), sockets(after)),
+    ...remadeIn(before, after),
+    ...unreadIn(before, after),
   };
 }
+
+function unreadIn(before: Sample, after: Sample): Pick<Delta, 'unread'> {
+  const missing = { ...before.missing, ...after.missing };
+  const cut = [...new Set([...before.cut, ...after.cut])];
+  return Object.keys(missing).length + cut.length > 0 ? { unread: { missing, cut } } : {};
+}
+
+/** Devices and rules whose counter went down, and rules that are gone: a table that is written anew loses its counts. */
+function remadeIn(before: Sample, after: Sample): Pick<Delta, 'remade'> {
+  const devices = Object.entries(after.devices).flatMap(([name, value]) =>
+    value < (before.devices[name] ?? 0) ? [name] : [],
+  );
+  // Rules of a list that was not read to its end are not gone.
+  const whole = ruleParts.every((part) => !(part in after.missing) || part in before.missing) && !rulesCut(after);
+  const now = new Map(after.rules.map((rule) => [rule.id, rule.packets]));
+  const rules = before.rules.filter(({ id, packets }) =>
+    now.has(id) ? (now.get(id) ?? 0) < (packets ?? 0) : whole && packets !== null,
+  );
+  return devices.length + rules.length > 0 ? { remade: { devices, rules } } : {};
+}
+
+/** The parts of a sample that rules come from. */
+export const ruleParts = ['iptables', 'legacy', 'nft'];
+const rulesCut = ({ cut }: Sample): boolean => cut.some((part) => ruleParts.includes(part));
 
 /** The window without probes that shows what moves anyway. */
 export const controlOf = (evidence: Evidence): Window | undefined => evidence.windows.find((window) => !window.probe);

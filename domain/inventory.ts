@@ -4,7 +4,8 @@ import { z } from 'zod';
 const Name = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/i, 'letters, digits, dots and dashes only, at most 63 characters');
-const Address = z.union([z.ipv4(), z.ipv6()]);
+/** In one spelling each, the one that the kernel prints: `FD00:0:0::1` and `fd00::1` are the same place. */
+const Address = z.union([z.ipv4(), z.ipv6().transform((text) => new URL(`http://[${text}]`).hostname.slice(1, -1))]);
 const Port = z.int().min(1).max(65535);
 const FilePath = z.string().regex(/^[^\0\n]+$/);
 

@@ -7,11 +7,11 @@ import { Unseen, whyMissing } from './facts/unread.ts';
 import { waysOf } from './facts/way.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Cause } from './runbook.ts';
-import { regress, significant } from './statistics.ts';
+import { regress, significant, wilson } from './statistics.ts';
 import type { Place } from './target.ts';
 import type { Verdict } from './verdict.ts';
 
-/** A cause is proved when it explains at least this share of the loss at its hop (evidence rule E3) … */
+/** A cause is proved when it explains at least this share of the loss at its hop (docs/methodology.md, rule 2) … */
 const enough = 0.8;
 /** … and at most this one: a counter that moved far more than was lost counts something else as well. */
 const tooMuch = 1.25;
@@ -22,6 +22,10 @@ const quiet = 0.1;
 /** Slopes of exact counters are 1 but for the last bits of a double. */
 const epsilon = 1e-9;
 
+/** Steps that lost fewer than three each have lost something when it adds up: three or more, surely above 1 in 1,000. */
+export const addsUp = (lost: number, sent: number): boolean =>
+  significant(lost) && sent > 0 && wilson(lost, sent).low > 0.001;
+
 /** Judges one cause at one place over all windows. The strongest window decides. */
 export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verdict {
   const taken = evidence.windows.filter(
@@ -31,7 +35,10 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
     cause: cause.id, place: place.name, kind, says, step: '', lost: 0, counted: 0, counter: '', proves: [], ...more,
   }); // prettier-ignore
   if (taken.length === 0)
-    return verdict('untested', `needs the step ${cause.steps?.join(' or ')}, which was not taken`);
+    return verdict(
+      'untested',
+      cause.steps ? `needs the step ${cause.steps.join(' or ')}, which was not taken` : 'no probe could be sent',
+    );
   const judged = cause.machineWide ? machinesPlace(evidence, place) : place;
   if (judged.name !== place.name)
     return verdict('untested', `its counter is the whole machine's and is judged at ${judged.name}`);
@@ -81,6 +88,8 @@ function lossless(cause: Cause, evidence: Evidence, place: Place, taken: Window[
     }
   const sent = taken.reduce((sum, one) => sum + (one.probe?.sent ?? 0), 0);
   const lost = taken.reduce((sum, one) => sum + (one.probe?.lost ?? 0), 0);
+  if (addsUp(lost, sent))
+    return make('untested', `${lost} of ${shown(sent)} lost in ${stepNames(taken)}: too few in any of them to tell`);
   return make('refuted', `${lost} of ${shown(sent)} lost in ${stepNames(taken)}: there is nothing for it to explain`);
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application. */
-export const Route = z.enum(['path', 'reverse', 'service', 'endpoint', 'flow']);
+const Route = z.enum(['path', 'reverse', 'service', 'endpoint', 'flow']);
 
 /** One probe of the runbook: what is sent in one window. */
 export const Probe = z.strictObject({
@@ -29,7 +29,7 @@ export interface SizeResult {
   size: number;
   /** What the application tried to send, without what the kernel refused as too big. */
   sent: number;
-  /** Refused at once with EMSGSIZE: the sender was told, so this is no loss. */
+  /** Refused with EMSGSIZE, and those sent before the sender was told so: known to be too big, so this is no loss. */
   tooBig: number;
   answered: number;
   arrived: number;
@@ -40,7 +40,7 @@ export interface SizeResult {
 export interface ProbeResult {
   sent: number;
   tooBig: number;
-  /** Refused by the sender's kernel with another error, counted in `lost`: errno name -> datagrams. */
+  /** Refused by the sender's kernel with another error, counted in `lost` but for undrop's own: errno name -> datagrams. */
   refused: Record<string, number>;
   answered: number;
   lost: number;
@@ -71,6 +71,9 @@ export interface ReportAnswer {
 
 const total = (numbers: Record<string, number>): number => Object.values(numbers).reduce((a, b) => a + b, 0);
 
+/** What undrop itself had no file or port left for was never sent, and is no loss of the network's. */
+const ownFailures = new Set(['EMFILE', 'ENFILE', 'EADDRINUSE']);
+
 /** Joins what the sending and the receiving side counted. Without a report only the answers are known. */
 export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult {
   const sizes = new Set<string>([
@@ -80,10 +83,23 @@ export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult 
   const tooBig = send.refused['EMSGSIZE'] ?? {};
   const refused = Object.fromEntries(Object.entries(send.refused).filter(([name]) => name !== 'EMSGSIZE'));
   const bySize = [...sizes].map((size): SizeResult => {
-    const tried = (send.sent[size] ?? 0) + Object.values(refused).reduce((sum, one) => sum + (one[size] ?? 0), 0);
+    const lost = Object.entries(refused).reduce(
+      (sum, [name, one]) => sum + (ownFailures.has(name) ? 0 : (one[size] ?? 0)),
+      0,
+    );
+    const tried = (send.sent[size] ?? 0) + lost;
     const answered = send.answered[size] ?? 0;
     const arrived = report ? (report.arrived[size] ?? 0) : answered;
-    return { size: Number(size), sent: tried, tooBig: tooBig[size] ?? 0, answered, arrived, lost: tried - answered };
+    // Told of the size while it sent, by a hop far away: those that went before and did not arrive are told of, too.
+    const told = tooBig[size] === undefined ? 0 : tried - arrived;
+    return {
+      size: Number(size),
+      sent: tried - told,
+      tooBig: (tooBig[size] ?? 0) + told,
+      answered,
+      arrived,
+      lost: tried - told - answered,
+    };
   });
   bySize.sort((a, b) => a.size - b.size);
   const sum = (pick: (one: SizeResult) => number): number => bySize.reduce((all, one) => all + pick(one), 0);
@@ -91,7 +107,7 @@ export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult 
   const answered = sum((one) => one.answered);
   const arrived = sum((one) => one.arrived);
   // What undrop's own sockets had no room for is its own fault, never the node's.
-  const ownAsking = Math.min(send.ownDrops, arrived - answered);
+  const ownAsking = Math.min(send.ownDrops, (report ? arrived : sent) - answered);
   const ownListening = Math.min(report?.ownDrops ?? 0, sent - arrived);
   return {
     sent,
@@ -99,8 +115,8 @@ export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult 
     refused: Object.fromEntries(Object.entries(refused).map(([name, one]) => [name, total(one)])),
     answered,
     lost: sent - answered - ownAsking - ownListening,
-    requestLost: sent - arrived - ownListening,
-    replyLost: arrived - answered - ownAsking,
+    requestLost: sent - arrived - (report ? ownListening : ownAsking),
+    replyLost: report ? arrived - answered - ownAsking : 0,
     oneWay: report !== undefined,
     damaged: report?.damaged ?? 0,
     ownDrops: send.ownDrops + (report?.ownDrops ?? 0),
@@ -145,7 +161,6 @@ export function addProbes(results: readonly ProbeResult[]): ProbeResult {
 export function sweepSizes(senderMtu: number, ipv6: boolean, df: boolean): number[] {
   const headers = ipv6 ? 48 : 28;
   const mtus = [
-    576,
     1280,
     1350,
     1400,

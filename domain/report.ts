@@ -1,9 +1,9 @@
 import { described } from './operation.ts';
 import type { Runbook } from './runbook.ts';
 import type { DiagnoseResult, RemediateResult } from './runs.ts';
-import { wilson } from './statistics.ts';
+import { significant, wilson } from './statistics.ts';
 import { sumLine, summarise, sumsOf } from './summary.ts';
-import type { Conclusion } from './verdict.ts';
+import { type Conclusion, openLoss } from './verdict.ts';
 
 const escape = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('\n', ' ');
 const row = (cells: readonly (string | number)[]): string =>
@@ -63,8 +63,12 @@ export function diagnosisMarkdown(
 export function headline({ kind, roots, accounts }: Conclusion): string {
   const names = roots.map(({ cause, place }) => `${cause} at ${place}`).join(', ');
   if (kind === 'no-loss') return 'no loss';
-  if (kind === 'inconclusive') return 'loss without a proved cause';
-  const open = accounts.filter((one) => one.lost >= 3 && one.explained.length === 0).map(({ step }) => step);
+  if (kind === 'inconclusive') {
+    if (accounts.every(({ sent }) => sent === 0)) return 'nothing could be sent';
+    const judged = accounts.some(({ lost }) => significant(lost));
+    return judged ? 'loss without a proved cause' : 'too little loss to judge';
+  }
+  const open = accounts.filter((one) => significant(one.lost) && openLoss(one) > 0).map(({ step }) => step);
   return kind === 'partly' ? `${names}; ${open.join(', ')} not explained` : names;
 }
 
@@ -72,6 +76,10 @@ export function headline({ kind, roots, accounts }: Conclusion): string {
 export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
   if (conclusion.next) return `Most telling next step: ${conclusion.next.step} (${conclusion.next.why})`;
   if (conclusion.kind === 'no-loss') return 'Nothing to do now. If users still see loss, run again while it happens.';
+  if (conclusion.accounts.every(({ sent }) => sent === 0))
+    return 'Nothing can be said before something can be sent: each step says why it was not.';
+  if (!conclusion.accounts.some(({ lost }) => significant(lost)))
+    return 'Run again while users see the loss: more of it, in one step, can be held against counters.';
   const remedies = conclusion.roots.flatMap(
     ({ cause }) => runbook.causes.find(({ id }) => id === cause)?.remedies ?? [],
   );

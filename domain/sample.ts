@@ -7,8 +7,6 @@ export const Link = z.object({
   mtu: z.number(),
   kind: z.string(),
   up: z.boolean(),
-  /** Set for a VXLAN device: the UDP port of its outer packets. */
-  vxlanPort: z.number().optional(),
 });
 
 /** A rule that can lose or rewrite a datagram, with its packet counter (null where the rule has none). */
@@ -57,23 +55,20 @@ export const Sample = z.object({
   uptime: z.number(),
   kernel: z.string(),
   root: z.boolean(),
-  cpus: z.number(),
   tools: z.array(z.string()),
   counters: Numbers,
   gauges: Numbers,
-  /** Dropped datagrams per device, qdisc and socket: `link.eth0.tx_dropped` and so on. */
+  /** Lost packets per device and root qdisc: `link.eth0.tx_dropped`, `qdisc.eth0.tbf.dropped`, `nic.eth0.rx_missed_errors`. */
   devices: Numbers,
   rules: z.array(Rule),
   sockets: z.array(Socket),
   links: z.array(Link),
   /** Feature name -> on or off, per device. */
   features: z.record(z.string(), z.record(z.string(), z.boolean())),
+  /** Those that do not answer first; a light sample has only these. */
   neighbours: z.array(z.object({ address: z.string(), device: z.string(), state: z.string() })),
   /** Destination -> what `ip route get` says of it. */
-  routes: z.record(
-    z.string(),
-    z.object({ device: z.string(), error: z.string(), via: z.string().optional(), mtu: z.number().optional() }),
-  ),
+  routes: z.record(z.string(), z.object({ device: z.string(), error: z.string(), via: z.string().optional() })),
   entries: z.array(Entry),
   log: z.array(z.object({ at: z.number(), text: z.string() })),
   /** Parts that could not be read, and why. */

@@ -1,10 +1,10 @@
 import { shown } from './cel.ts';
 import type { Cause, Runbook } from './runbook.ts';
 import { significant } from './statistics.ts';
-import type { Conclusion, Verdict, VerdictKind } from './verdict.ts';
+import { type Conclusion, type Verdict, type VerdictKind, openLoss } from './verdict.ts';
 
 /** All that is said of one cause with one kind of verdict: at which places, and the sentence that says most. */
-export interface CauseSummary {
+interface CauseSummary {
   cause: Cause;
   places: string[];
   says: string;
@@ -27,33 +27,55 @@ export function summarise(runbook: Runbook, conclusion: Conclusion, kind: Verdic
 }
 
 /** One line of the account: all steps whose loss the same counters explain, or that nothing explains. */
-export interface Sum {
+interface Sum {
   steps: string[];
   sent: number;
   lost: number;
-  /** `h2 UdpInCsumErrors +200`, one per cause that accounts for it. */
-  parts: string[];
+  /** By the loss that counters were held against (`all`, `requests` or `replies`): how much that was, and each count. */
+  parts: Map<string, { lost: number; counted: Map<string, number> }>;
+  /** Not accounted for. */
+  open: number;
 }
 
 /** Adds up the lossy steps by what explains them: the sum that every report is held to. */
 export function sumsOf({ accounts }: Conclusion): Sum[] {
-  const sums = new Map<string, Sum & { counted: number[]; names: string[] }>();
-  for (const { step, sent, lost, explained } of accounts.filter((one) => significant(one.lost))) {
-    const names = explained.map(({ place, counter }) => `${place} ${counter}`);
-    const key = names.join('\n');
-    const sum = sums.get(key) ?? { steps: [], sent: 0, lost: 0, parts: [], names, counted: names.map(() => 0) };
+  const sums = new Map<string, Sum>();
+  for (const account of accounts.filter((one) => significant(one.lost))) {
+    const { step, sent, lost, requestLost, explained } = account;
+    const loss = (against: number): string =>
+      against === lost ? 'all' : against === requestLost ? 'requests' : 'replies';
+    const open = openLoss(account);
+    const key = [open > 0, ...explained.map((one) => `${loss(one.lost)} ${one.place} ${one.counter}`)].join('\n');
+    const sum: Sum = sums.get(key) ?? { steps: [], sent: 0, lost: 0, parts: new Map(), open: 0 };
     sum.steps.push(step);
     sum.sent += sent;
     sum.lost += lost;
-    explained.forEach(({ counted }, index) => (sum.counted[index] = (sum.counted[index] ?? 0) + counted));
+    sum.open += open;
+    const names = new Set(explained.map((one) => loss(one.lost)));
+    for (const name of names) {
+      const part = sum.parts.get(name) ?? { lost: 0, counted: new Map<string, number>() };
+      const same = explained.filter((one) => loss(one.lost) === name);
+      part.lost += same[0]?.lost ?? 0;
+      for (const { place, counter, counted } of same) {
+        const what = `${place} ${counter}`;
+        part.counted.set(what, (part.counted.get(what) ?? 0) + counted);
+      }
+      sum.parts.set(name, part);
+    }
     sums.set(key, sum);
   }
-  return [...sums.values()].map(({ names, counted, ...sum }) => ({
-    ...sum,
-    parts: names.map((name, index) => `${name} +${shown(counted[index] ?? 0)}`),
-  }));
+  return [...sums.values()];
 }
 
-/** `lost 1,000 of 1,200 = h2 UdpInCsumErrors +1,000 (small, burst)` */
-export const sumLine = ({ steps, sent, lost, parts }: Sum): string =>
-  `lost ${shown(lost)} of ${shown(sent)}${parts.length ? ` = ${parts.join(' = ')}` : ', not accounted for'} (${steps.join(', ')})`;
+/**
+ * `lost 1,000 of 1,200 = h2 UdpInCsumErrors +1,000 (small, burst)`, or by direction where counters account for one:
+ * `lost 180 of 200, replies 30 = h1 rule x +30, 150 not accounted for (small)`
+ */
+export function sumLine({ steps, sent, lost, parts, open }: Sum): string {
+  const equal = [...parts].map(([name, part]) => {
+    const counts = [...part.counted].map(([what, counted]) => ` = ${what} +${shown(counted)}`).join('');
+    return name === 'all' ? counts : `, ${name} ${shown(part.lost)}${counts}`;
+  });
+  const rest = open === 0 ? '' : open === lost ? ', not accounted for' : `, ${shown(open)} not accounted for`;
+  return `lost ${shown(lost)} of ${shown(sent)}${equal.join('')}${rest} (${steps.join(', ')})`;
+}

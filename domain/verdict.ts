@@ -32,11 +32,32 @@ export interface Account {
   requestLost: number;
   replyLost: number;
   oneWay: boolean;
-  explained: { cause: string; place: string; counted: number; counter: string }[];
+  /** `lost`: the loss that the count was held against, which may be the requests or the replies alone. */
+  explained: { cause: string; place: string; counted: number; counter: string; lost: number }[];
+}
+
+/** A step is explained from this share of its loss on. */
+const enough = 0.8;
+
+/**
+ * How much of a step's loss is accounted for: by a count of all of it, or by one of the requests and one of the replies.
+ * Counts of the same loss, such as an effect's or the next place's, are not added up.
+ */
+function accountedFor({ lost, requestLost, replyLost, explained }: Account): number {
+  const most = (loss: number): number =>
+    Math.max(0, ...explained.flatMap((one) => (one.lost === loss ? [Math.min(one.counted, loss)] : [])));
+  // Where as many replies as requests were lost, two counts of that size may be of the same loss.
+  return Math.max(most(lost), most(requestLost) + (replyLost === requestLost ? 0 : most(replyLost)));
+}
+
+/** What of a step's loss is open; 0 where enough of it is accounted for. */
+export function openLoss(account: Account): number {
+  const known = accountedFor(account);
+  return known >= enough * account.lost ? 0 : account.lost - known;
 }
 
 export interface Conclusion {
-  /** `explained`: every lossy step is accounted for. `inconclusive`: no cause is proved. */
+  /** `explained`: every lossy step is accounted for. `inconclusive`: no cause is proved, or nothing could be sent. */
   kind: 'no-loss' | 'explained' | 'partly' | 'inconclusive';
   says: string;
   /** Proved causes that are no other's effect. */

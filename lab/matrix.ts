@@ -21,8 +21,8 @@ export interface MatrixRow {
 export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<MatrixRow> {
   const inventory = labInventory(fault.lab);
   const shells = new ShellPool(inventory);
-  await inject(fault);
   try {
+    await inject(fault);
     const parts = await collect(shells, resolveTarget(inventory, fault.target), runbook, { windowMs: 1500 });
     const conclusion = conclude(runbook, evidenceOf(parts));
     const proved = conclusion.roots.map(({ cause, place }) => `${cause}@${place}`).toSorted();
@@ -34,8 +34,12 @@ export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<Mat
     const missed = fault.expect.filter((one) => !proved.includes(one) && !effects.includes(one));
     return { fault, conclusion, proved, ok: unexpected.length === 0 && missed.length === 0 };
   } finally {
-    await heal(fault);
-    shells.close();
+    // Also after half an injection; and a connection is not left open where that fails.
+    try {
+      await heal(fault);
+    } finally {
+      shells.close();
+    }
   }
 }
 

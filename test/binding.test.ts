@@ -44,10 +44,13 @@ function approvedPlan(change: Partial<Plan> = {}): ChangeInput {
   return { remediation, signed: { plan, digest }, index: 0, approvals, path, evidence: { first: '', parts: [] } };
 }
 
+/** Activities heartbeat, which only works within one. */
+const asActivity = <T>(work: () => Promise<T>): Promise<T> => new MockActivityEnvironment().run(work);
+
 const arm = (own: Inventory, input: ChangeInput, token = 'run-1'): Promise<string> => {
   const id = `t-${process.pid}-${input.signed.digest.slice(0, 12)}`;
   ids.push(id);
-  return new MockActivityEnvironment().run(activitiesOf(own).arm, { id, token }, input);
+  return asActivity(() => activitiesOf(own).arm({ id, token }, input));
 };
 
 real(
@@ -74,10 +77,8 @@ real(
     await expect(arm(inventory, input, 'run-2')).rejects.toThrow('held by another run');
     const id = ids.at(-1) ?? '';
     const change = { id, token: 'run-1' };
-    const { revert } = activitiesOf(inventory);
-    await expect(new MockActivityEnvironment().run(revert, change, input)).resolves.toMatchObject({
-      state: 'reverted',
-    });
+    const reverted = asActivity(() => activitiesOf(inventory).revert(change, input));
+    await expect(reverted).resolves.toMatchObject({ state: 'reverted' });
     await expect(arm(inventory, input, 'run-3')).rejects.toThrow('already reverted');
   });
 
@@ -97,16 +98,15 @@ real(
     const places = input.path.places.map((place) => ({ ...place, node: 'two', netns: '../../proc/1/ns/net' }));
     await expect(arm(inventory, { ...input, path: { ...input.path, places } })).resolves.toMatch(/^\d{4}-/);
     const change = { id: ids.at(-1) ?? '', token: 'run-1' };
-    await new MockActivityEnvironment().run(activitiesOf(inventory).revert, change, input);
+    await asActivity(() => activitiesOf(inventory).revert(change, input));
   });
 
   test('names that are paths reach no folder', async () => {
-    const { confirm, writeRemediation } = activitiesOf(inventory);
-    const run = new MockActivityEnvironment();
-    await expect(run.run(confirm, { id: '../victim', token: 'x' }, approvedPlan())).rejects.toThrow(
-      'is no name of a change',
-    );
+    const activities = activitiesOf(inventory);
+    const confirm = asActivity(() => activities.confirm({ id: '../victim', token: 'x' }, approvedPlan()));
+    await expect(confirm).rejects.toThrow('is no name of a change');
     const result = { outcome: 'failed' as const, says: '', decisions: [], changes: [] };
-    await expect(run.run(writeRemediation, remediation, '../../x', result)).rejects.toThrow('is no name of a run');
+    const write = asActivity(() => activities.writeRemediation(remediation, '../../x', result));
+    await expect(write).rejects.toThrow('is no name of a run');
   });
 });

@@ -2,6 +2,15 @@ import { describe, expect, test } from '@jest/globals';
 import { type Evidence, deltaOf } from '../domain/evidence.ts';
 import { type ReportAnswer, type SendAnswer, addProbes, joinProbe, sweepSizes } from '../domain/probe.ts';
 import type { Entry, Sample } from '../domain/sample.ts';
+import { conclude } from '../domain/conclude.ts';
+import { factsAt } from '../domain/facts/facts.ts';
+import { headline, nextLine } from '../domain/report.ts';
+import { sumLine, sumsOf } from '../domain/summary.ts';
+import { type Account, type Conclusion, openLoss } from '../domain/verdict.ts';
+import { loadRunbook } from '../runbooks/load.ts';
+import { loadCases } from '../runbooks/test.ts';
+import { evidenceFor } from '../runbooks/cases/evidence.ts';
+import { Case } from '../runbooks/cases/form.ts';
 import { cliffOf } from '../domain/facts/sizes.ts';
 import { staleEntries, staleFacts } from '../domain/facts/stale.ts';
 import { regress, significant, wilson } from '../domain/statistics.ts';
@@ -116,6 +125,30 @@ describe('the account of a probe', () => {
       { size: 64, sent: 13, tooBig: 0, answered: 10, arrived: 10, lost: 3 },
       { size: 1400, sent: 0, tooBig: 10, answered: 0, arrived: 0, lost: 0 },
     ]);
+  });
+
+  test('what undrop had no file or port for was never sent', () => {
+    const refused = { EMFILE: { 64: 30 }, EADDRINUSE: { 64: 3 }, EPERM: { 64: 2 } };
+    expect(joinProbe(sent({ sent: { 64: 65 }, refused, answered: { 64: 65 } }), heard({ arrived: { 64: 65 } }))).toMatchObject({
+      sent: 67, lost: 2, refused: { EMFILE: 30, EADDRINUSE: 3, EPERM: 2 },
+    }); // prettier-ignore
+  });
+
+  test('what was sent before a far hop said that it is too big is known to be too big, and no loss', () => {
+    const told = sent({
+      sent: { 64: 10, 1400: 3, 1450: 10 },
+      refused: { EMSGSIZE: { 1400: 7 } },
+      answered: { 64: 10, 1400: 0 },
+    });
+    const result = joinProbe(told, heard({ arrived: { 64: 10, 1400: 1 } }));
+    expect(result).toMatchObject({ sent: 21, tooBig: 9, requestLost: 10, replyLost: 1, lost: 11 });
+    expect(result.bySize[1]).toMatchObject({ size: 1400, sent: 1, tooBig: 9, lost: 1 });
+  });
+
+  test('without a listener of ours our own drops are no loss either', () => {
+    expect(joinProbe(sent({ sent: { 64: 10 }, answered: { 64: 6 }, ownDrops: 3 }))).toMatchObject({
+      lost: 1, requestLost: 1, replyLost: 0,
+    }); // prettier-ignore
   });
 
   test('without a listener of ours the direction of the loss stays unknown', () => {
@@ -258,5 +291,152 @@ describe('stale conntrack entries', () => {
     expect(
       staleEntries(seen([entry({ replySource: '10.1.0.7' })], {}, { service: { ...service, endpoints: [] } }), place),
     ).toEqual([]);
+  });
+});
+
+describe('the sum of a step', () => {
+  const account = (explained: [counter: string, counted: number, lost: number][], change: Partial<Account> = {}): Account => ({
+    step: 'small', sent: 200, lost: 180, requestLost: 150, replyLost: 30, oneWay: true, ...change,
+    explained: explained.map(([counter, counted, lost]) => ({ cause: counter.toUpperCase(), place: 'h1', counter, counted, lost })),
+  }); // prettier-ignore
+  const told = (one: Account): string =>
+    sumsOf({ kind: 'partly', says: '', roots: [], verdicts: [], accounts: [one], unseen: {} })
+      .map(sumLine)
+      .join('\n');
+
+  test.each([
+    ['nothing', account([]), 180, 'lost 180 of 200, not accounted for (small)'],
+    ['all of it', account([['a', 180, 180]]), 0, 'lost 180 of 200 = h1 a +180 (small)'],
+    ['the replies alone', account([['a', 30, 30]]), 150, 'lost 180 of 200, replies 30 = h1 a +30, 150 not accounted for (small)'],
+    ['the requests, which are most of it', account([['a', 150, 150]]), 0, 'lost 180 of 200, requests 150 = h1 a +150 (small)'],
+    ['requests and replies', account([['a', 125, 150], ['b', 30, 30]]), 0, 'lost 180 of 200, requests 150 = h1 a +125, replies 30 = h1 b +30 (small)'],
+    ['the replies by two names', account([['a', 90, 90], ['b', 90, 90]], { requestLost: 60, replyLost: 90, lost: 150 }), 60, 'lost 150 of 200, replies 90 = h1 a +90 = h1 b +90, 60 not accounted for (small)'],
+    ['one half by two names', account([['a', 50, 50], ['b', 50, 50]], { requestLost: 50, replyLost: 50, lost: 100 }), 50, 'lost 100 of 200, requests 50 = h1 a +50 = h1 b +50, 50 not accounted for (small)'],
+    ['more than was lost, by fragments', account([['a', 220, 180]]), 0, 'lost 180 of 200 = h1 a +220 (small)'],
+  ])('accounted for: %s', (_, one, open, line) => {
+    expect(openLoss(one)).toBe(open);
+    expect(told(one)).toBe(line);
+  }); // prettier-ignore
+});
+
+describe('a conclusion', () => {
+  const runbook = loadRunbook();
+  const [one] = loadCases(runbook);
+  const concluded = (change: (evidence: Evidence) => void): Conclusion => {
+    const evidence = evidenceFor(one!, runbook.methodology);
+    change(evidence);
+    return conclude(runbook, evidence);
+  };
+  const probe = (lost: number, change: object = {}) => ({
+    ...joinProbe(sent({ sent: { 64: 200 }, answered: { 64: 200 - lost } }), heard({ arrived: { 64: 200 - lost } })),
+    ...change,
+  });
+  const steps = (evidence: Evidence, lost: number[], change: object = {}): void => {
+    const [control, window] = evidence.windows;
+    const ids = ['small', 'steady', 'reverse', 'sizes', 'burst', 'pair'];
+    evidence.windows = [
+      control!,
+      ...lost.map((count, index) => ({ ...window!, step: ids[index]!, probe: probe(count, change) })),
+    ];
+  };
+
+  test('where nothing could be sent is not that nothing is lost', () => {
+    const conclusion = concluded((evidence) => evidence.windows.splice(1));
+    expect(conclusion).toMatchObject({ kind: 'inconclusive', says: 'nothing could be sent' });
+    expect(headline(conclusion)).toBe('nothing could be sent');
+    expect(nextLine(runbook, conclusion)).toMatch(/each step says why/);
+    expect(conclusion.verdicts.map(({ kind }) => kind)).not.toContain('refuted');
+    expect(conclusion.verdicts.filter(({ says }) => says.includes('undefined'))).toEqual([]);
+  });
+
+  test('of a little loss in each of many steps is not that nothing is lost', () => {
+    const conclusion = concluded((evidence) => steps(evidence, [2, 2, 2, 2, 2, 2]));
+    expect(conclusion).toMatchObject({ kind: 'inconclusive', says: expect.stringContaining('12 of 1,200 lost') });
+    expect(headline(conclusion)).toBe('too little loss to judge');
+    expect(conclusion.verdicts.find(({ cause }) => cause === 'CT-FULL')).toMatchObject({ kind: 'untested' });
+    expect(concluded((evidence) => steps(evidence, [2, 0, 0, 0, 0, 0])).kind).toBe('no-loss');
+    expect(concluded((evidence) => steps(evidence, [0])).kind).toBe('no-loss');
+  });
+
+  test('names answers that came from elsewhere', () => {
+    const { says } = concluded((evidence) => steps(evidence, [100], { strange: 100 }));
+    expect(says).toContain('100 answers came from another address than was asked (small)');
+  });
+
+  test('is not that a step is explained where a counter accounts for a fraction of it', () => {
+    const { kind, accounts, says } = concluded((evidence) => {
+      steps(evidence, [180], { requestLost: 150, replyLost: 30 });
+      const { before, after } = evidence.windows[1]!;
+      const rule = { id: 'r', text: 'x -j DROP', verdict: 'drop' as const, protocol: 'udp' as const, invalid: false, fragments: false, random: false }; // prettier-ignore
+      const control = evidence.windows[0]!;
+      for (const [edge, packets] of [[control.before, 0], [control.after, 0], [before, 0], [after, 30]] as const)
+        for (const name of Object.keys(edge.samples)) {
+          const sample = edge.samples[name]!;
+          const quiet = { ...evidence.windows[0]!.before.samples[name]!.counters };
+          edge.samples[name] = { ...sample, counters: quiet, rules: name === 'worker-a' ? [{ ...rule, packets }] : [] };
+        } // prettier-ignore
+    });
+    expect(accounts).toMatchObject([{ lost: 180, explained: [{ cause: 'HOST-FIREWALL', place: 'worker-a', counted: 30, lost: 30 }] }]); // prettier-ignore
+    expect({ kind, says }).toEqual({ kind: 'partly', says: 'HOST-FIREWALL at worker-a; not explained: small' });
+  });
+});
+
+test.each(['vxlan', 'geneve', 'gre', 'ipip', 'wireguard', 'physical'])(
+  'a router needs a route to the pods behind it, but not between the ends of a tunnel: %s',
+  (kind) => {
+    const runbook = loadRunbook();
+    const one = Case.parse({
+      name: 'x',
+      at: 'gateway',
+      expect: 'proved',
+      windows: [{ step: 'small', probe: { sent: 200, lost: 200 } }],
+      samples: {
+        'worker-a': { routes: { '10.60.2.53': { device: 'tun0' } }, links: [{ name: 'tun0', kind }] },
+        gateway: { routes: { '10.60.2.53': { error: 'unreachable' } } },
+      },
+    });
+    const { roots } = conclude(runbook, evidenceFor(one, runbook.methodology));
+    const missing = roots.filter(({ cause }) => cause === 'ROUTE-MISSING').map(({ place }) => place);
+    expect(missing).toEqual(kind === 'physical' ? ['gateway'] : []);
+  },
+);
+
+describe('on an IPv6 path', () => {
+  const place: Place = { name: 'h1', role: 'sender', node: 'h1', address: 'fd00::1', nodeAddress: 'fd00::1' };
+  const at = (uptime: number, six: number): Evidence['windows'][0]['before'] => ({
+    at: uptime * 1000,
+    failed: {},
+    samples: {
+      h1: {
+        ...emptySample(),
+        uptime,
+        counters: {
+          UdpNoPorts: 9, IpFragFails: 9, TcpExtIPReversePathFilter: 9, neigh_table_fulls: 9, softnet_dropped: 9,
+          IcmpInDestUnreachs: 9, Udp6NoPorts: six, Ip6FragFails: 2 * six, Icmp6InPktTooBigs: six, Icmp6InDestUnreachs: 3 * six,
+        },
+        gauges: { ipfrag_high_thresh: 4, udp_mem_max: 5 },
+      },
+    },
+  }); // prettier-ignore
+  const facts = (address: string) => {
+    const end: Place = { ...place, name: 'h2', role: 'receiver', address, nodeAddress: address };
+    const windows = [{ step: 'small', before: at(1, 0), after: at(2, 5), probe: addProbes([]) }];
+    return factsAt({ path: { text: 'h1->h2', places: [{ ...place, address }, end] }, windows }, windows[0]!, {
+      ...place,
+      address,
+    });
+  };
+
+  test("the counters that causes name are IPv6's, and what has none is absent and not zero", () => {
+    const { delta, extra, senderExtra, after } = facts('fd00::1');
+    const six = { UdpNoPorts: 5, IpFragFails: 10, softnet_dropped: 0, IcmpInDestUnreachs: 20, IcmpInPktTooBigs: 5 };
+    expect([delta, extra, senderExtra]).toEqual([six, six, six]);
+    expect(after).toEqual({ udp_mem_max: 5 });
+  });
+
+  test("and on an IPv4 path they are IPv4's", () => {
+    const { delta, after } = facts('10.0.0.1');
+    expect(delta).toMatchObject({ UdpNoPorts: 0, TcpExtIPReversePathFilter: 0, Udp6NoPorts: 5 });
+    expect(after).toEqual({ ipfrag_high_thresh: 4, udp_mem_max: 5 });
   });
 });

@@ -54,6 +54,13 @@ describe('an inventory', () => {
     expect(Object.keys(parseYaml(text, 'lab', Inventory).nodes)).toEqual(['h1', 'h2', 'r']);
   });
 
+  test('has each IPv6 address in the spelling that the kernel prints', () => {
+    const text = good.replaceAll('10.2.0.2', 'FD00:0:0:0::00A2').replaceAll('10.9.9.9', '2001:DB8::1:0:0:1');
+    const { pods, services } = parseYaml(text, 'undrop.yaml', Inventory);
+    expect(pods['p2']?.address).toBe('fd00::a2');
+    expect(services['dns']?.endpoints.map(({ address }) => address)).toEqual(['2001:db8::1:0:0:1', 'fd00::a2']);
+  });
+
   test.each([
     ['an address that is none', '10.0.0.2 }', '10.0.0.256 }', 4, 'nodes.h2.address'],
     ['a missing address', ', address: 10.0.0.1 }', ' }', 3, 'nodes.h1.address'],

@@ -25,13 +25,13 @@ function said(parts: Record<string, { lines: string[]; rc?: number | null }>): s
   );
   return `${text.join('')}#${nonce} done\n`;
 }
-const identity = { lines: ['boot b1', 'netns net:[4026531840]', 'uptime 12.34', 'kernel 6.1.0', 'uid 0', 'cpus 2', 'tool tc', 'python /usr/bin/python3'] }; // prettier-ignore
+const identity = { lines: ['boot b1', 'netns net:[4026531840]', 'uptime 12.34', 'kernel 6.1.0', 'uid 0', 'tool tc', 'python /usr/bin/python3'] }; // prettier-ignore
 const sampled = (parts: Record<string, { lines: string[]; rc?: number | null }>): Sample =>
   parseSample(said({ identity, ...parts }), nonce);
 
 describe('a reading as a whole', () => {
   test('says whose it is', () => {
-    expect(sampled({})).toMatchObject({ bootId: 'b1', netns: '4026531840', uptime: 12.34, root: true, cpus: 2 });
+    expect(sampled({})).toMatchObject({ bootId: 'b1', netns: '4026531840', uptime: 12.34, root: true });
     expect(sampled({}).tools).toEqual(['tc', 'python']);
   });
 
@@ -152,11 +152,17 @@ describe('single tables', () => {
   test('a value that is not there or no number is absent, never zero', () => {
     const sample = sampled({
       snmp: { lines: ['Udp: InDatagrams NoPorts InErrors', 'Udp: 5 x', 'Ip: InReceives', 'Tcp: 4'] },
-      sysctls: { lines: ['net/netfilter/nf_conntrack_max:', 'net/core/rmem_max:abc', 'net/ipv4/udp_mem:1\t2'] },
+      sysctls: {
+        lines: [
+          'net/netfilter/nf_conntrack_max:',
+          'net/netfilter/nf_conntrack_count:abc',
+          'net/core/netdev_max_backlog:1\t2',
+        ],
+      },
       conntrack: { lines: ['entries drop insert_failed'] },
       arp: { lines: ['entries table_fulls', '00000001 zz'] },
       softnet: { lines: ['0000000a', '0000000b'] },
-      dev: { lines: ['Inter-|   Receive', ' face |bytes', '  eth0: 1 2 3', '  eth1: a b c d e f g h i j k l'] },
+      dev: { lines: ['eth0:', 'eth1: a', 'eth2: 1 2'] },
       sockstat: { lines: ['FRAG: inuse x memory 5', 'UDP: inuse 5'] },
     });
     expect(sample.counters).toEqual({ UdpInDatagrams: 5 });
@@ -164,10 +170,18 @@ describe('single tables', () => {
     expect(sample.devices).toEqual({});
   });
 
-  test('strict reverse path filtering is known only where a filter was read', () => {
-    expect(sampled({ sysctls: { lines: ['net/core/rmem_max:5'] } }).gauges).toEqual({ rmem_max: 5 });
-    const lines = ['net/ipv4/conf/all/rp_filter:0', 'net/ipv4/conf/eth0/rp_filter:1', 'net/ipv4/conf/eth1/rp_filter:2'];
-    expect(sampled({ sysctls: { lines } }).gauges).toEqual({ rp_filter_max: 1 });
+  test('drops per device, whose names have what they like in them', () => {
+    const sample = sampled({
+      dev: { lines: ['eth0: 5', 'eth0.7@x: 6'] },
+      qdisc: { lines: ['qdisc mq 0: dev eth0 root', ' Sent 1 bytes 1 pkt (dropped 64, overlimits 0 requeues 0)', 'qdisc fq_codel 0: dev eth0 parent :1', ' Sent 1 bytes 1 pkt (dropped 1, overlimits 0 requeues 0)'] },
+      nicstats: { lines: ['device eth0', '     rx_missed_errors: 7', '     rx_x: y'] },
+    }); // prettier-ignore
+    expect(sample.devices).toEqual({
+      'link.eth0.tx_dropped': 5,
+      'link.eth0.7@x.tx_dropped': 6,
+      'qdisc.eth0.mq.dropped': 64,
+      'nic.eth0.rx_missed_errors': 7,
+    });
   });
 
   test('tables per processor are summed by the names of their columns, of old and new kernels', () => {
@@ -198,6 +212,47 @@ describe('single tables', () => {
     expect(new Set(rules.map(({ id }) => id)).size).toBe(rules.length);
   });
 
+  test.each([
+    ['-m conntrack --ctstate INVALID', true],
+    ['-m state --state INVALID', true],
+    ['-m conntrack --ctstate INVALID -m limit --limit 5/min', true],
+    ['-m conntrack --ctstate INVALID,NEW', false],
+    ['-m conntrack --ctstate NEW,INVALID', false],
+    ['-m conntrack ! --ctstate INVALID', false],
+    ['-m state ! --state INVALID', false],
+    ['-p udp', false],
+  ])('an iptables rule with %s drops only what is INVALID: %s', (match, invalid) => {
+    expect(parseIptables(['*filter', `[1:1] -A INPUT ${match} -j DROP`]).rules).toMatchObject([{ invalid }]);
+  });
+
+  test.each([
+    ['ct state invalid', true],
+    ['ct state { invalid }', true],
+    ['ct state invalid,new', false],
+    ['ct state { invalid, new }', false],
+    ['ct state { new, invalid }', false],
+    ['ct state != invalid', false],
+    ['ct state new', false],
+  ])('an nft rule with %s drops only what is INVALID: %s', (match, invalid) => {
+    const lines = ['table inet fw {', '\tchain in {', `\t\t${match} counter packets 1 bytes 1 drop`];
+    expect(parseNft(lines, new Set())).toMatchObject([{ invalid }]);
+  });
+
+  test('what iptables shows is left out of the list of nft, and nothing else', () => {
+    const chain = (table: string): string[] => [`table ${table} {`, '\tchain INPUT {', '\t\tudp dport 53 counter packets 5 bytes 300 drop', '\t}', '}']; // prettier-ignore
+    const nft = { lines: ['ip filter', 'ip6 filter', 'ip nat', 'inet filter'].flatMap(chain) };
+    const rules = (iptables: string[]): string[] => sampled({ iptables: { lines: iptables }, nft }).rules.map(({ id }) => id.split(':')[0] ?? ''); // prettier-ignore
+    const own = '[5:300] -A INPUT -p udp -m udp --dport 53 -j DROP';
+    expect(rules(['# Generated by iptables-save v1.8.9 (nf_tables)', '*filter', own])).toEqual(['filter', 'nft ip6 filter INPUT', 'nft ip nat INPUT', 'nft inet filter INPUT']); // prettier-ignore
+    expect(rules(['# Generated by iptables-save v1.8.9', '*filter', own])).toHaveLength(5);
+  });
+
+  test('rules of old tables beside those of nf_tables count too, by another name', () => {
+    const lines = ['*filter', '[5:300] -A INPUT -p udp -m udp --dport 53 -j DROP'];
+    const { rules } = sampled({ iptables: { lines }, legacy: { lines } });
+    expect(rules.map(({ id }) => id)).toEqual(['filter: -A INPUT -p udp -m udp --dport 53 -j DROP', 'legacy filter: -A INPUT -p udp -m udp --dport 53 -j DROP']); // prettier-ignore
+  });
+
   test('nft rules: verdicts are statements, not names, comments or prefixes', () => {
     const rules = parseNft(
       [
@@ -216,7 +271,7 @@ describe('single tables', () => {
 
   test('lines that are cut, garbled or foreign are left out', () => {
     expect(parseLinks(['2: eth0@if3: <BROADCAST,UP> mtu 1450 qdisc noqueue state UP link/ether veth addrgenmode', '3: eth1: <BRO', '', 'x'])).toEqual([{ name: 'eth0', mtu: 1450, kind: 'veth', up: true }]); // prettier-ignore
-    expect(parseDevices(['eth0', ':', 'eth0:'])).toEqual({});
+    expect(parseDevices(['eth0', ':', 'eth0:', 'eth0: 1 2', 'eth0: x'])).toEqual({});
     expect(
       parseQdiscs([' Sent 5 bytes 5 pkt (dropped 9, overlimits', 'qdisc tbf 1: dev eth0 root', ' Sent 5 bytes']),
     ).toEqual({});

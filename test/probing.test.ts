@@ -2,17 +2,24 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ProbeResult, joinProbe } from '../domain/probe.ts';
-import type { Place } from '../domain/target.ts';
+import { Inventory } from '../domain/inventory.ts';
+import { Step } from '../domain/runbook.ts';
+import { type Place, resolveTarget } from '../domain/target.ts';
+import { collect } from '../nodes/observing/collect.ts';
+import { Observer } from '../nodes/observing/observer.ts';
 import { Prober, type SendOrder } from '../nodes/probing/prober.ts';
 import { ProcessShell } from '../nodes/shells/process.ts';
+import { ShellPool } from '../nodes/shells/pool.ts';
 import type { Command, Running, Shell } from '../nodes/shells/shell.ts';
 import { SshShell } from '../nodes/shells/ssh.ts';
+import { loadRunbook } from '../runbooks/load.ts';
 import { root } from './support/imports.ts';
-import { Namespaces, inside, line, real } from './support/machine.ts';
+import { Namespaces, inside, line, real, sh } from './support/machine.ts';
 import { Sshd } from './support/sshd.ts';
 import { processesWith, until } from './support/until.ts';
 
@@ -58,6 +65,7 @@ real(
   'ip',
   'iptables',
   'python3',
+  'ss',
 )('a prober on a real wire', () => {
   beforeAll(async () => {
     const [one, two] = [namespaces.add('-a'), namespaces.add('-b')];
@@ -73,13 +81,18 @@ real(
   });
   afterEach(async () => {
     for (const prober of probers.splice(0)) prober.close();
-    await until('every prober is gone', () => processesWith(marker).length === 0);
+    await until('every prober is gone', () => running().length === 0);
     for (const place of [0, 1]) for (const chain of ['INPUT', 'OUTPUT']) between(place, `-F ${chain}`);
   });
   afterAll(() => namespaces.remove());
 
   /** A line of the prober's script, which its command line carries. */
   const marker = 'Sends and answers marked datagrams on one node';
+  /** The probers of these places: others of this machine are none of this test's business. */
+  const running = (): number[] => {
+    const here = new Set(namespaces.names.flatMap((name) => sh('ip', 'netns', 'pids', name).split('\n').map(Number)));
+    return processesWith(marker).filter((pid) => here.has(pid));
+  };
 
   test('loses nothing where nothing is lost', async () => {
     expect(await probed({ sizes: [20, 64, 1472, 8000], count: 100, rate: 2_000 })).toMatchObject({
@@ -155,13 +168,81 @@ real(
     expect(await listener.report(7)).toMatchObject({ arrived: {} });
   });
 
+  describe('of several addresses', () => {
+    const asked = () => ({ ...places[1], address: '10.9.1.22' });
+    beforeAll(() => void inside(places[1].netns ?? '', 'ip addr add 10.9.1.22/24 dev eth0'));
+    afterAll(() => void inside(places[1].netns ?? '', 'ip addr del 10.9.1.22/24 dev eth0'));
+    const answersOf = async (listening: Place): Promise<ProbeResult> => {
+      const [sender, listener] = [await opened(places[0]), await opened(listening)];
+      const port = await listener.listen();
+      const order = { group: ++group, address: asked().address, port, sizes: [64], count: 20, rate: 0, waitMs: 100 };
+      return joinProbe(await sender.send(order), await listener.report(order.group));
+    };
+
+    test('the one that is asked answers', async () => {
+      expect(await answersOf(asked())).toMatchObject({ sent: 20, lost: 0, strange: 0 });
+    });
+
+    test('an answer from another one is lost, and shows', async () => {
+      // It cannot listen on an address that it does not have, so it listens on all.
+      const result = await answersOf({ ...places[1], address: '10.9.9.9' });
+      expect(result).toMatchObject({ sent: 20, requestLost: 0, replyLost: 20, strange: 20 });
+    });
+  });
+
+  test('without files left for its ports it was undrop that failed, and nothing is lost', async () => {
+    const few = new Dressed(shell, 'sh', '-c', 'ulimit -n 64; exec "$@"', 'sh');
+    const [sender, listener] = [await opened(places[0], few), await opened(places[1])];
+    const port = await listener.listen();
+    const order = { group: ++group, address: places[1].address, port, sizes: [64], count: 100, rate: 0, waitMs: 300, source: 'fresh' }; // prettier-ignore
+    const result = joinProbe(await sender.send(order), await listener.report(order.group));
+    expect(result.refused).toEqual({ EMFILE: expect.any(Number) });
+    expect(result.sent + (result.refused['EMFILE'] ?? 0)).toBe(100);
+    expect(result).toMatchObject({ lost: 0, requestLost: 0, replyLost: 0, answered: result.sent });
+  });
+
+  describe("on a port that is somebody else's", () => {
+    const tuple = () => ({ address: places[0].address, port: 4_444 });
+    const order = () => ({ group: ++group, sizes: [64], count: 20, rate: 200, waitMs: 200, tuple: tuple() });
+
+    test('answers count, also before the kernel has translated their source back', async () => {
+      const [sender, listener] = [await opened(places[0]), await opened(places[1])];
+      const port = await listener.listen();
+      between(0, `-t nat -A OUTPUT -p udp -d 10.9.1.50 -j DNAT --to-destination ${places[1].address}:${port}`);
+      try {
+        const sent = await sender.send({ ...order(), address: '10.9.1.50', port: 53 });
+        expect(sent).toMatchObject({ sent: { 64: 20 }, answered: { 64: 20 }, strange: 0 });
+      } finally {
+        between(0, '-t nat -F');
+      }
+    });
+
+    test('what its owner is sent does not', async () => {
+      const script = `import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 5353))
+while True:
+    s.sendto(b'x' * 64, ('${tuple().address}', ${tuple().port}))
+    time.sleep(0.005)`;
+      const live = spawn('nsenter', [`--net=/run/netns/${places[1].netns}`, 'python3', '-c', script]);
+      try {
+        await until('it lives', () => inside(places[1].netns ?? '', 'ss -Hlun sport = 5353') !== '');
+        const sender = await opened(places[0]);
+        const sent = await sender.send({ ...order(), address: places[1].address, port: 5_353 });
+        expect(sent).toMatchObject({ sent: { 64: 20 }, answered: {} });
+      } finally {
+        live.kill('SIGKILL');
+      }
+    });
+  });
+
   describe('its end', () => {
     test('comes when it is closed', async () => {
       const prober = await opened(places[0]);
       await prober.now();
-      expect(processesWith(marker)).toHaveLength(1);
+      expect(running()).toHaveLength(1);
       prober.close();
-      await until('it is gone', () => processesWith(marker).length === 0);
+      await until('it is gone', () => running().length === 0);
       await expect(prober.now()).rejects.toThrow(/probing at p1: it was ended/);
     });
 
@@ -171,13 +252,13 @@ real(
       const sending = prober.send({ group: 9, address: places[1].address, port: 9, sizes: [64], count: 500, rate: 10, waitMs: 100 }); // prettier-ignore
       own.close();
       await expect(sending).rejects.toThrow(/probing at p1: it was ended/);
-      await until('it is gone', () => processesWith(marker).length === 0);
+      await until('it is gone', () => running().length === 0);
     });
 
     test('comes by itself after its time', async () => {
       const prober = await opened(places[0], shell, 1_000);
       await prober.now();
-      await until('it is gone', () => processesWith(marker).length === 0, 3_000);
+      await until('it is gone', () => running().length === 0, 3_000);
       await expect(prober.now()).rejects.toThrow(/probing at p1: /);
     });
 
@@ -198,10 +279,10 @@ real(
       try {
         const prober = await opened(places[0], remote);
         const sending = prober.send(slow());
-        await until('it runs', () => processesWith(marker).length > 0);
+        await until('it runs', () => running().length > 0);
         for (const pid of sshd.connections()) process.kill(pid, 'SIGKILL');
         await expect(sending).rejects.toThrow(/probing at p1: the connection was lost/);
-        await until('it is gone', () => processesWith(marker).length === 0);
+        await until('it is gone', () => running().length === 0);
       } finally {
         remote.close();
         await sshd.stop();
@@ -221,10 +302,75 @@ real(
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       await once(asker.stdout, 'data');
-      expect(processesWith(marker).length).toBeGreaterThan(0);
+      expect(running().length).toBeGreaterThan(0);
       asker.kill('SIGKILL');
-      await until('it is gone', () => processesWith(marker).length === 0);
+      await until('it is gone', () => running().length === 0);
     });
+  });
+
+  /** An inventory in which the two places are pods. */
+  const ours = (): Inventory => {
+    const pod = ({ address, netns }: Place) => ({ node: 'h', address, netns });
+    const pods = { p1: pod(places[0]), p2: pod(places[1]) };
+    return Inventory.parse({ name: 't', nodes: { h: { shell: 'local', address: '10.9.1.1' } }, pods });
+  };
+
+  test('an observer opens a new prober where the last one has ended: a lost connection costs one step and not all', async () => {
+    const inventory = ours();
+    const path = resolveTarget(inventory, 'p1->p2');
+    const pool = new ShellPool(inventory);
+    const observer = new Observer(pool, path, run);
+    const step = Step.parse({
+      id: 'small',
+      question: '?',
+      probe: { route: 'path', sizes: [64], count: 10, rate: 1000 },
+    });
+    const take = async () => (await observer.take(step, { path, windows: [] })).map(({ probe }) => probe);
+    try {
+      expect(await take()).toMatchObject([{ sent: 10, lost: 0 }]);
+      const before = running();
+      expect(before.length).toBeGreaterThan(0);
+      for (const pid of before) process.kill(pid, 'SIGKILL');
+      await until('they are gone', () => running().length === 0);
+      await sleep(200); // until their ends have been told here
+      expect(await take()).toMatchObject([{ sent: 10, lost: 0 }]);
+      const between = await observer.between();
+      expect(between).toMatchObject({ step: 'between', after: { samples: { p1: {}, p2: {} } } });
+      expect(between.probe).toBeUndefined();
+      await until('its probers are gone', () => running().length === 0);
+      expect(await take()).toMatchObject([{ sent: 10, lost: 0 }]);
+    } finally {
+      observer.close();
+      pool.close();
+    }
+  });
+
+  test("what a failed step has moved is in no other step's window", async () => {
+    const inventory = ours();
+    const pool = new ShellPool(inventory);
+    const probe = { route: 'path', sizes: [64], count: 10, rate: 1000 };
+    const steps = [
+      Step.parse({ id: 'pair', question: '?', probe: { ...probe, withPeer: true } }),
+      Step.parse({ id: 'small', question: '?', probe }),
+    ];
+    const all = loadRunbook();
+    const runbook = { ...all, methodology: { ...all.methodology, steps }, causes: [] };
+    const told: unknown[] = [];
+    const onStep = (step: Step, result: object) => told.push([step.id, result]);
+    try {
+      const { parts } = await collect(pool, resolveTarget(inventory, 'p1->p2'), runbook, { windowMs: 50, onStep });
+      expect(told).toMatchObject([
+        ['pair', { failed: 'there is no second pod on the node of the sender' }],
+        ['small', { sent: 10, lost: 0 }],
+      ]);
+      expect(parts.map(({ step, probe: sent }) => [step, sent?.sent])).toEqual([
+        ['control', undefined],
+        ['between', undefined],
+        ['small', 10],
+      ]);
+    } finally {
+      pool.close();
+    }
   });
 
   test('a cancelled probe ends the wait at once', async () => {
@@ -237,7 +383,8 @@ real(
   test('an order that cannot be carried out gives its reason, and the next one works', async () => {
     const prober = await opened(places[0]);
     await expect(prober.report(1)).rejects.toThrow(/probing at p1: AttributeError/);
-    expect(await prober.now()).toBeGreaterThan(1e9);
+    const before = await prober.now();
+    expect(await prober.now()).toBeGreaterThan(before);
   });
 
   test('without python3 the place is named, and what is missing there', async () => {

@@ -1,4 +1,4 @@
-import { type Delta, type Evidence, type Window, beyondControl, deltaOf, fullSample } from '../evidence.ts';
+import { type Evidence, type Window, beyondControl, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
@@ -6,7 +6,7 @@ import { type Focus, focusOf, movedFacts } from './moved.ts';
 import { senderMtu, sizeFacts } from './sizes.ts';
 import { probedFlow, staleEntries, staleFacts } from './stale.ts';
 import { Unseen } from './unread.ts';
-import { type Way, pathFacts, wayFacts, waysOf } from './way.ts';
+import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.ts';
 
 /** The names that expressions may use, for the check at load time; `factsAt` gives each of them a value. */
 export const factNames = [
@@ -30,7 +30,7 @@ export interface Look {
  */
 export function factsAt(evidence: Evidence, window: Window, place: Place, { way, focus }: Look = {}): Facts {
   const { path } = evidence;
-  const delta = seenDelta(window, place.name);
+  const delta = deltaAt(evidence, window, place.name);
   const after = window.after.samples[place.name];
   const full = fullSample(evidence, place.name);
   if (!after || !full) throw new Unseen(`${place.name} was not sampled`);
@@ -38,10 +38,10 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
   return {
     delta: delta.counters,
     /** What moved beyond what the control window moved in the same time: for conditions, not for counting. */
-    extra: beyondControl(evidence, window, place.name).counters,
-    senderExtra: sender ? beyondControl(evidence, window, sender.name).counters : {},
-    before: window.before.samples[place.name]?.gauges,
-    after: after.gauges,
+    extra: ofFamily(path, beyondControl(evidence, window, place.name).counters),
+    senderExtra: sender ? ofFamily(path, beyondControl(evidence, window, sender.name).counters) : {},
+    before: ofFamily(path, window.before.samples[place.name]?.gauges ?? {}),
+    after: ofFamily(path, after.gauges),
     place: { name: place.name, role: place.role, root: after.root },
     step: window.step,
     probe: probeFacts(window.probe),
@@ -68,15 +68,6 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
   };
 }
 export const situationNames = ['peer', 'service', 'echo', 'plainMasquerade', 'staleFlow'] as const;
-
-function seenDelta(window: Window, name: string): Delta {
-  const [before, after] = [window.before.samples[name], window.after.samples[name]];
-  if (!before || !after)
-    throw new Unseen(window.after.failed[name] ?? window.before.failed[name] ?? `${name} was not sampled`);
-  const delta = deltaOf(before, after);
-  if ('void' in delta) throw new Unseen(`void at ${name}: ${delta.void}`);
-  return delta;
-}
 
 /** One result per step; chips of a coded step are windows of their own. */
 function probesByStep(evidence: Evidence): [string, ProbeResult][] {

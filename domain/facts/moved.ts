@@ -1,4 +1,4 @@
-import { type Delta, type Evidence, type Window, beyondControl } from '../evidence.ts';
+import { type Delta, type Evidence, type Window, beyondControl, ruleParts } from '../evidence.ts';
 import type { Rule, Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
 import { unread } from './unread.ts';
@@ -41,7 +41,8 @@ export function focusOf(evidence: Evidence, window: Window, place: Place): Focus
     fragmentRule: rule(wanted.fragmentRule),
     qdisc: most(extra.devices, (name) => qdiscDrops.test(name)),
     link: most(extra.devices, (name) => linkDrops.test(name)),
-    socket: most(extra.sockets, (inode) => isTarget(evidence, window, after, inode)),
+    socket:
+      most(extra.sockets, (inode) => isTarget(evidence, window, after, inode)) || quietTarget(evidence, window, after),
   };
 }
 
@@ -52,42 +53,77 @@ function isTarget({ path }: Evidence, { step }: Window, after: Sample | undefine
   return path.service.endpoints.some((endpoint) => endpoint.port === port);
 }
 
+/** The application's socket where none has dropped anything: that it was seen, and stood still, is knowledge as well. */
+function quietTarget(evidence: Evidence, window: Window, after: Sample | undefined): string {
+  if (!evidence.path.service || !toApplication.has(window.step)) return '';
+  const target = after?.sockets.find(({ inode }) => isTarget(evidence, window, after, String(inode)));
+  return target ? String(target.inode) : '';
+}
+
 /** The facts of what was chosen; a part that could not be read says so to whoever asks. */
 export function movedFacts(after: Sample, delta: Delta, focus: Focus): Record<keyof Focus | 'rules', unknown> {
-  const ruleFacts = (key: 'dropRule' | 'invalidRule' | 'fragmentRule'): unknown => {
-    if (noRules(after)) return unread(noRules(after));
-    const rule = after.rules.find(({ id }) => id === focus[key]);
-    return { packets: delta.rules[focus[key]] ?? 0, text: rule?.text ?? '' };
+  const { missing, cut } = delta.unread ?? { missing: {}, cut: [] };
+  const ruleFacts = (key: keyof typeof wanted): unknown => {
+    if (noRules(missing)) return unread(noRules(missing));
+    const packets = delta.rules[focus[key]];
+    const remade = delta.remade?.rules.find(wanted[key]);
+    if (packets === undefined && remade) return unread(`the rule ${remade.text} was made anew in this window`);
+    return { packets: packets ?? 0, text: after.rules.find(({ id }) => id === focus[key])?.text ?? '' };
   };
   const device = (key: 'qdisc' | 'link', part: string, pattern: RegExp): unknown => {
-    const why = after.missing[part];
-    if (why !== undefined) return unread(`dropped packets of devices could not be read: ${why}`);
+    const dropped = delta.devices[focus[key]];
+    const why = missing[part] ?? (cut.includes(part) ? 'the list was cut' : undefined);
+    if (dropped === undefined && why !== undefined)
+      return unread(`dropped packets of devices could not be read: ${why}`);
+    const remade = delta.remade?.devices.find((name) => pattern.test(name));
+    if (dropped === undefined && remade !== undefined) return unread(`${remade} was made anew in this window`);
     const [, name = '', kind = ''] = pattern.exec(focus[key]) ?? [];
-    return { dropped: delta.devices[focus[key]] ?? 0, device: name, kind };
+    return { dropped: dropped ?? 0, device: name, kind };
   };
   const socket = after.sockets.find(({ inode }) => String(inode) === focus.socket);
+  const drops = delta.sockets[focus.socket];
+  const unlisted = drops === undefined ? noSockets(missing, cut) : '';
   return {
     dropRule: ruleFacts('dropRule'),
     invalidRule: ruleFacts('invalidRule'),
     fragmentRule: ruleFacts('fragmentRule'),
-    rules: unseenRules(after),
+    rules: unseenRules(after, missing, cut),
     qdisc: device('qdisc', 'qdisc', qdiscDrops),
     link: device('link', 'dev', linkDrops),
-    socket: { drops: delta.sockets[focus.socket] ?? 0, port: String(socket?.port ?? ''), queued: socket?.queued ?? 0 },
+    socket: unlisted ? unread(unlisted) : { drops: drops ?? 0, port: String(socket?.port ?? '') },
   };
 }
 
-function noRules({ missing }: Sample): string {
-  const { iptables, nft } = missing;
+function noRules({ iptables, nft }: Sample['missing']): string {
   return iptables !== undefined && nft !== undefined ? `no rule could be read: ${iptables}; ${nft}` : '';
 }
 
+/** Why a socket that is not in the list may be there all the same. */
+function noSockets(missing: Sample['missing'], cut: Sample['cut']): string {
+  for (const part of ['udp', 'udp6']) {
+    const why = missing[part];
+    // Where the file does not exist, this kernel has no such sockets.
+    if (why !== undefined && !why.startsWith('no /')) return `sockets could not be read: ${why}`;
+    if (cut.includes(part)) return 'the list of sockets was cut before this one';
+  }
+  return '';
+}
+
 /** Whether every rule that drops was seen with its counter, and if not, why: what was not counted is not innocent. */
-function unseenRules(after: Sample): { complete: boolean; why: string } {
+function unseenRules(
+  after: Sample,
+  missing: Sample['missing'],
+  cut: Sample['cut'],
+): { complete: boolean; why: string } {
   const uncounted = after.rules.filter((rule) => wanted.dropRule(rule) && rule.packets === null);
+  const { iptables, nft, legacy } = missing;
+  // Without the program there may be no such rules; nft would show them where they are of its kind.
+  const failed = iptables !== undefined && !iptables.startsWith('no program ');
   const why = [
-    ...(after.missing['nft'] === undefined ? [] : [`rules of nftables could not be read (${after.missing['nft']})`]),
-    ...after.cut.filter((part) => part === 'iptables' || part === 'nft').map((part) => `the rules of ${part} were cut`),
+    ...(failed ? [`rules of iptables could not be read (${iptables})`] : []),
+    ...(nft === undefined ? [] : [`rules of nftables could not be read (${nft})`]),
+    ...(legacy === undefined ? [] : [`there are tables of the old iptables, which could not be read (${legacy})`]),
+    ...cut.filter((part) => ruleParts.includes(part)).map((part) => `the rules of ${part} were cut`),
     ...(uncounted[0] ? [`${uncounted.length} that drop have no counter, such as ${uncounted[0].text}`] : []),
   ];
   return { complete: why.length === 0, why: why.join('; ') };

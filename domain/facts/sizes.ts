@@ -4,7 +4,7 @@ import { significant } from '../statistics.ts';
 import { Unseen } from './unread.ts';
 
 /** Where a sweep over sizes breaks. `sharp`: everything up to `passes` arrives, nothing from `fails` on does. */
-export interface Cliff {
+interface Cliff {
   sharp: boolean;
   /** Largest payload that arrives, and smallest that does not, in bytes. */
   passes: number;
@@ -12,7 +12,7 @@ export interface Cliff {
   lostAbove: number;
 }
 
-export const noCliff: Cliff = { sharp: false, passes: 0, fails: 0, lostAbove: 0 };
+const noCliff: Cliff = { sharp: false, passes: 0, fails: 0, lostAbove: 0 };
 
 /** Finds the one size at which loss jumps from at most 10 % to at least 90 %. */
 export function cliffOf(probe: ProbeResult | undefined): Cliff {

@@ -5,9 +5,9 @@ import type { Place } from '../target.ts';
 import { unread } from './unread.ts';
 
 /** Stale entries of one kind: `dead` lead to what is no endpoint, `untranslated` to the Service's own address. */
-export type StaleKind = 'dead' | 'untranslated';
+type StaleKind = 'dead' | 'untranslated';
 
-export interface StaleFlows {
+interface StaleFlows {
   entries: number;
   /** Marked datagrams of this window that were sent on such a flow and lost. */
   lost: number;

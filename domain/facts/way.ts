@@ -1,6 +1,6 @@
 import { type Delta, type Evidence, type Window, deltaOf, fullSample } from '../evidence.ts';
 import type { Sample } from '../sample.ts';
-import type { Place } from '../target.ts';
+import type { Path, Place } from '../target.ts';
 import { mostLinkDrops } from './moved.ts';
 import { Unseen, unread } from './unread.ts';
 
@@ -9,6 +9,36 @@ export type Way = 'out' | 'back';
 
 export const waysOf = ({ role }: Place): Way[] =>
   role === 'hop' ? ['out', 'back'] : [role === 'receiver' ? 'back' : 'out'];
+
+/** What changed at a place in a window, by the names of the path's family. @throws Unseen where that is not known */
+export function deltaAt({ path }: Evidence, window: Window, name: string): Delta {
+  const [before, after] = [window.before.samples[name], window.after.samples[name]];
+  if (!before || !after)
+    throw new Unseen(window.after.failed[name] ?? window.before.failed[name] ?? `${name} was not sampled`);
+  const delta = deltaOf(before, after);
+  if ('void' in delta) throw new Unseen(`void at ${name}: ${delta.void}`);
+  return { ...delta, counters: ofFamily(path, delta.counters) };
+}
+
+/** Counters and settings of IPv4 alone: what counts IPv6 has the same name with a 6, or there is none. */
+const v4Only = /^((Udp|Ip|Icmp)(?!6)|IpExt|TcpExtIP|neigh_|frag_|ipfrag_|rp_filter_|ip_)/;
+
+/**
+ * Counters and settings as they are for the path's family: causes name IPv4's, and on an IPv6 path these are IPv6's own.
+ * What has no counterpart is absent there, so that IPv4's standing still says nothing.
+ */
+export function ofFamily(path: Path, numbers: Record<string, number>): Record<string, number> {
+  if (!path.places[0]?.address.includes(':')) return numbers;
+  const six = Object.fromEntries(
+    Object.entries(numbers).flatMap(([name, value]) =>
+      v4Only.test(name) ? [] : [[name.replace(/^(Udp|Ip|Icmp)6/, '$1'), value]],
+    ),
+  );
+  // IPv4 says "too big" by a kind of "destination unreachable", IPv6 by a message of its own.
+  const { IcmpInPktTooBigs, IcmpInDestUnreachs } = six;
+  if (IcmpInPktTooBigs === undefined) return six;
+  return { ...six, IcmpInDestUnreachs: IcmpInPktTooBigs + (IcmpInDestUnreachs ?? 0) };
+}
 
 /**
  * Where a place sends the probes on. Between the two ends of a tunnel packets are for the far node; the pods behind it are
@@ -20,14 +50,21 @@ function destinationOf(evidence: Evidence, place: Place, way: Way): string {
   if (!near || !far) return '';
   const between = place.role === 'hop' && place.node !== near.node && place.node !== far.node;
   const tunnel = places.find((one) => one.role === 'hop' && one.node === near.node);
-  const tunnelled = between && tunnel && vxlanOf(fullSample(evidence, tunnel.name), far.address) !== '';
+  const tunnelled = between && tunnel && tunnelOf(fullSample(evidence, tunnel.name), far.address, tunnels) !== '';
   return tunnelled ? far.nodeAddress : far.address;
 }
 
-function vxlanOf(sample: Sample | undefined, destination: string): string {
+/** Kinds of devices that wrap packets into others, for the far node. */
+const tunnels = ['vxlan', 'geneve', 'gre', 'ipip', 'sit', 'wireguard'];
+
+/** The tunnel's device by which a destination is reached, or ''. */
+function tunnelOf(sample: Sample | undefined, destination: string, kinds: readonly string[]): string {
   const device = sample?.routes[destination]?.device;
-  return sample?.links.find((link) => link.name === device && link.kind === 'vxlan')?.name ?? '';
+  return sample?.links.find((link) => link.name === device && kinds.includes(link.kind))?.name ?? '';
 }
+
+/** Of the tunnels only VXLAN is known to leave the checksums of what it wraps to hardware. */
+const vxlanOf = (sample: Sample | undefined, destination: string): string => tunnelOf(sample, destination, ['vxlan']);
 
 /** The facts that depend on the way: where it goes on, who is next, what leaves checksums to hardware, what was lost on it. */
 export function wayFacts(evidence: Evidence, window: Window, place: Place, full: Sample, after: Sample, way: Way) {
@@ -38,7 +75,7 @@ export function wayFacts(evidence: Evidence, window: Window, place: Place, full:
     route: route
       ? { device: route.device, error: route.error, to: destination }
       : unread(`the route to ${destination} could not be read: ${full.missing['routes'] ?? 'it was not asked for'}`),
-    neighbour: neighbourFacts(full, after, route?.via ?? destination),
+    neighbour: neighbourFacts(after, route?.via ?? destination),
     offload: offloadFacts(full, destination),
     checksums: checksumFacts(evidence, window, place, way),
     software: softwareFacts(evidence, way === 'back' ? 'checksum-reverse' : 'checksum'),
@@ -59,12 +96,11 @@ function towardFacts({ probe, step }: Window, way: Way): { sent: number; lost: n
     : { sent: probe.sent - probe.requestLost, lost: probe.replyLost };
 }
 
-/** Whether the next hop fails to resolve; only full samples have the table. */
-function neighbourFacts(full: Sample, after: Sample, nextHop: string): object {
-  const all = after.neighbours.length ? after.neighbours : full.neighbours;
-  const failed = all.find((one) => /FAILED|INCOMPLETE/.test(one.state) && one.address === nextHop);
+/** Whether the next hop fails to resolve, after what was sent. */
+function neighbourFacts({ neighbours, missing, cut }: Sample, nextHop: string): object {
+  const failed = neighbours.find((one) => /FAILED|INCOMPLETE/.test(one.state) && one.address === nextHop);
   if (failed) return { failed: true, address: failed.address, device: failed.device };
-  const why = full.missing['neighbours'] ?? (full.cut.includes('neighbours') ? 'the list was cut' : undefined);
+  const why = missing['neighbours'] ?? (cut.includes('neighbours') ? 'the list was cut' : undefined);
   if (why !== undefined) return unread(`neighbours could not be read: ${why}`);
   return { failed: false, address: nextHop, device: '' };
 }
@@ -85,21 +121,21 @@ function offloadFacts(sample: Sample, destination: string): object {
 }
 
 /** Where bad checksums of what this place sends show up: at a socket's stack, or as INVALID in a node's conntrack. */
-function checksumFacts({ path }: Evidence, window: Window, place: Place, way: Way): object {
+function checksumFacts(evidence: Evidence, window: Window, place: Place, way: Way): object {
+  const { path } = evidence;
   const own = path.places.findIndex(({ name }) => name === place.name);
   const later = way === 'back' ? path.places.slice(0, own) : path.places.slice(own + 1);
   let top = { bad: 0, at: '' };
   let unseen = '';
   for (const { name } of later) {
-    const [before, after] = [window.before.samples[name], window.after.samples[name]];
-    const delta = before && after ? deltaOf(before, after) : undefined;
-    if (!delta || 'void' in delta) {
-      unseen ||= `${name} was not seen: ${window.after.failed[name] ?? window.before.failed[name] ?? delta?.void ?? ''}`;
-      continue;
+    try {
+      const { UdpInCsumErrors = 0, conntrack_invalid = 0 } = deltaAt(evidence, window, name).counters;
+      const bad = Math.max(UdpInCsumErrors, conntrack_invalid);
+      if (bad > top.bad) top = { bad, at: name };
+    } catch (error) {
+      if (!(error instanceof Unseen)) throw error;
+      unseen ||= `${name} was not seen: ${error.message}`;
     }
-    const { UdpInCsumErrors = 0, conntrack_invalid = 0 } = delta.counters;
-    const bad = Math.max(UdpInCsumErrors, conntrack_invalid);
-    if (bad > top.bad) top = { bad, at: name };
   }
   return unseen && top.bad === 0 ? unread(unseen) : top;
 }
@@ -125,26 +161,27 @@ export function pathFacts(evidence: Evidence, window: Window): object {
     overlay,
     /** Reports of packets as too big, by the hop that reported most. */
     get fragFails() {
-      return most(path.places, alike, ({ counters }) => counters['IpFragFails'] ?? 0);
+      return most(evidence, alike, ({ counters }) => counters['IpFragFails'] ?? 0);
     },
     /** Frames that the sending end of one device dropped. */
     get linkDropped() {
-      return most(path.places, [window], mostLinkDrops);
+      return most(evidence, [window], mostLinkDrops);
     },
   };
 }
 
 /** The most that any place counted. @throws Unseen where none counted anything and one could not be seen */
-function most(places: readonly Place[], windows: readonly Window[], pick: (delta: Delta) => number): number {
+function most(evidence: Evidence, windows: readonly Window[], pick: (delta: Delta) => number): number {
   let top = 0;
   let unseen = '';
   for (const window of windows)
-    for (const { name } of places) {
-      const [before, after] = [window.before.samples[name], window.after.samples[name]];
-      const delta = before && after ? deltaOf(before, after) : undefined;
-      if (delta && !('void' in delta)) top = Math.max(top, pick(delta));
-      else unseen ||= `${name} was not seen in ${window.step}`;
-    }
+    for (const { name } of evidence.path.places)
+      try {
+        top = Math.max(top, pick(deltaAt(evidence, window, name)));
+      } catch (error) {
+        if (!(error instanceof Unseen)) throw error;
+        unseen ||= `${name} was not seen in ${window.step}`;
+      }
   if (top === 0 && unseen) throw new Unseen(unseen);
   return top;
 }

@@ -9,7 +9,7 @@ import { Observer } from './observer.ts';
 
 const mostDemanded = 4;
 
-export interface Collecting {
+interface Collecting {
   windowMs: number;
   /** Called after each step, with what was sent and lost, or why it could not be sent. */
   onStep?: (step: Step, result: ProbeResult | { failed: string }) => void;
@@ -44,6 +44,7 @@ export async function collect(
         signal?.throwIfAborted();
         skipped.push(step.id);
         onStep?.(step, { failed: error instanceof Error ? error.message : String(error) });
+        collected.parts.push(await observer.between(signal));
       }
     };
     for (let step = nextDue(runbook.methodology, evidence(), skipped); step;) {

@@ -13,6 +13,8 @@ import type { ShellPool } from '../shells/pool.ts';
 const answerMs = 400;
 /** A prober that nobody asks ends itself after this time, so that a killed worker leaves nothing on a node. */
 const proberLifeMs = 180_000;
+/** What a step may take beyond its sending: round trips to both ends, samples of slow nodes. */
+const aroundMs = 30_000;
 
 /** A place that was silent so often is not waited for again: each time costs the run seconds. */
 const patience = 2;
@@ -82,6 +84,15 @@ export class Observer {
   }
 
   /**
+   * After a step that failed, or was begun by another attempt: what it sent unseen must not be in the next step's window.
+   * Keep it as a part like any other. Probers that may still be sending end.
+   */
+  async between(signal?: AbortSignal): Promise<Part> {
+    this.close();
+    return { step: 'between', after: await this.edge('light', signal) };
+  }
+
+  /**
    * Takes one step: sends its probe and samples afterwards. A coded step gives one part per chip.
    * @throws Error when a probe cannot be sent at all, naming the place and what is missing there
    */
@@ -113,11 +124,13 @@ export class Observer {
     if (!first || !last) throw new Error('the path has no ends');
     const [from, to] = probe.route === 'reverse' ? [last, first] : [first, last];
     const own = probe.route === 'path' || probe.route === 'reverse';
-    const listener = own ? await this.listener(to) : undefined;
+    const sizes = this.sizes(probe, evidence, to);
+    const needMs = (probe.count * sizes.length * 1000) / (probe.rate || Infinity) + answerMs + aroundMs;
+    const listener = own ? await this.listener(to, needMs) : undefined;
     const order: SendOrder = {
       group: (this.group += 2),
       ...this.destination(probe, to, listener?.port ?? 0),
-      sizes: this.sizes(probe, evidence, to),
+      sizes,
       count: probe.count,
       rate: probe.rate,
       waitMs: answerMs,
@@ -126,8 +139,8 @@ export class Observer {
       checksum: probe.checksum,
       ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
     };
-    if (probe.withPeer) return this.sendTogether(order, from, listener, signal);
-    const sender = await this.prober(from);
+    if (probe.withPeer) return this.sendTogether(order, from, needMs, listener, signal);
+    const sender = await this.prober(from, needMs);
     const sent = await sender.send(order, signal);
     return joinProbe(sent, await listener?.report(order.group));
   }
@@ -136,11 +149,12 @@ export class Observer {
   private async sendTogether(
     order: SendOrder,
     from: Place,
+    needMs: number,
     listener: Prober | undefined,
     signal?: AbortSignal,
   ): Promise<ProbeResult> {
     if (!this.path.peer) throw new Error('there is no second pod on the node of the sender');
-    const [one, two] = await Promise.all([this.prober(from), this.prober(this.path.peer)]);
+    const [one, two] = await Promise.all([this.prober(from, needMs), this.prober(this.path.peer, needMs)]);
     const startAt = (await one.now()) + 0.3;
     const firstPort = 20_000 + Math.floor(Math.random() * 10_000);
     const orders = [order, { ...order, group: order.group + 1 }].map((each) => ({ ...each, startAt, firstPort }));
@@ -172,17 +186,19 @@ export class Observer {
     return { address: entry.source, port: entry.sourcePort };
   }
 
-  private async prober(place: Place): Promise<Prober> {
+  /** The prober of a place; a new one where the last has ended, was lost with its connection, or has too little life left. */
+  private async prober(place: Place, needMs: number): Promise<Prober> {
     const open = this.probers.get(place.name);
-    if (open) return open;
+    if (open?.usable(needMs)) return open;
+    open?.close();
     const prober = new Prober(place, this.run);
     this.probers.set(place.name, prober);
-    await prober.open(this.shells.of(place.node), proberLifeMs);
+    await prober.open(this.shells.of(place.node), Math.max(proberLifeMs, 2 * needMs));
     return prober;
   }
 
-  private async listener(place: Place): Promise<Prober> {
-    const prober = await this.prober(place);
+  private async listener(place: Place, needMs: number): Promise<Prober> {
+    const prober = await this.prober(place, needMs);
     if (prober.port === 0) await prober.listen();
     return prober;
   }

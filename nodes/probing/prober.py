@@ -8,6 +8,7 @@ Each datagram carries: magic, run, group, sequence number, direction; the rest i
   {"op": "report", "group": 1}                         -> what arrived here, per size
 """
 
+import array
 import errno
 import json
 import os
@@ -19,13 +20,14 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 
 HEADER = struct.Struct('!4s8sHIB')  # magic, run, group, sequence, direction
 MAGIC = b'uDrP'
 ASK, ANSWER = 0, 1
 PATTERN = bytes(range(256)) * 257
 IP_MTU_DISCOVER, PMTUDISC_DONT, PMTUDISC_DO = 10, 0, 2
-SO_RCVBUFFORCE, SO_MEMINFO = 33, 55
+SO_RCVBUFFORCE, SO_MEMINFO, SO_ATTACH_FILTER = 33, 55, 26
 
 
 def datagram(run, group, sequence, size):
@@ -45,21 +47,25 @@ def parsed(data):
     return fields if magic == MAGIC else None
 
 
-def open_socket(address, port=0, df=False):
+def open_socket(address, port=0, df=False, bind=None):
     sock = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        enlarge(sock)
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO if df else PMTUDISC_DONT)
+        sock.bind((bind or ('::' if ':' in address else '0.0.0.0'), port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def enlarge(sock):
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
     except OSError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
-    set_df(sock, df)
     sock.setblocking(False)
-    sock.bind(('::' if ':' in address else '0.0.0.0', port))
-    return sock
-
-
-def set_df(sock, df):
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO if df else PMTUDISC_DONT)
 
 
 def own_drops(sock):
@@ -85,7 +91,12 @@ class Listener(threading.Thread):
 
     def __init__(self, run, address):
         super().__init__(daemon=True)
-        self.run_id, self.sock = run, open_socket(address)
+        self.run_id = run
+        try:
+            # Of a host's several addresses the one that is asked must answer: the wildcard answers from any.
+            self.sock = open_socket(address, bind=address)
+        except OSError:
+            self.sock = open_socket(address)  # it is reached under an address that it does not have itself
         self.sock.setblocking(True)
         self.port = self.sock.getsockname()[1]
         self.arrived, self.damaged = {}, {}
@@ -108,9 +119,7 @@ class Listener(threading.Thread):
                 pass  # an answer the kernel refuses is a lost answer, and is counted as one by the asking side
 
     def report(self, group):
-        sizes = {}
-        for size in list(self.arrived.get(group, {}).values()):
-            sizes[size] = sizes.get(size, 0) + 1
+        sizes = Counter(list(self.arrived.get(group, {}).values()))
         # The socket outlives the group: what earlier groups were told already is not this one's loss.
         drops = max(self.reported, own_drops(self.sock) - (memory_errors() - self.memory))
         own, self.reported = drops - self.reported, drops
@@ -144,21 +153,23 @@ class Software:
 class Tuple:
     """Watches for answers to datagrams sent with the source port of somebody else's flow, which we cannot bind."""
 
-    def __init__(self, order):
-        self.order = order
+    def __init__(self, port):
+        self.port = port
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-        self.sock.setblocking(False)
+        enlarge(self.sock)
+        # Whole UDP datagrams to that port: ldb [9], jeq 17, ldh [6], jset 0x1fff, ldxb 4*([0]&15), ldh [x+2], jeq port.
+        steps = ((0x30, 0, 0, 9), (0x15, 0, 6, 17), (0x28, 0, 0, 6), (0x45, 4, 0, 0x1FFF), (0xB1, 0, 0, 0), (0x48, 0, 0, 2),
+                 (0x15, 0, 1, port), (0x06, 0, 0, 65535), (0x06, 0, 0, 0))
+        program = array.array('B', b''.join(struct.pack('HBBI', *step) for step in steps))
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('HP', len(steps), program.buffer_info()[0]))
 
-    def fileno(self):
-        return self.sock.fileno()
-
-    def answered(self, data):
+    def payload(self, data):
+        """Of a packet to that port. Its source may not be translated back yet; some may have come before the filter."""
         start = (data[0] & 15) * 4
         if len(data) < start + 8 or data[9] != socket.IPPROTO_UDP:
-            return False
-        ports = struct.unpack_from('!HH', data, start)
-        from_there = data[12:16] == socket.inet_aton(self.order['address'])
-        return from_there and ports == (self.order['port'], self.order['tuple']['port'])
+            return b''
+        port, length = struct.unpack_from('!HH', data, start + 2)
+        return data[start + 8:start + length] if port == self.port else b''
 
 
 class Sender:
@@ -167,12 +178,10 @@ class Sender:
     def __init__(self, run, order):
         self.run, self.order = run, order
         self.sent, self.refused, self.answers = {}, {}, {}
-        self.strange = 0
+        self.strange = set()
         self.poll = select.poll()
         self.poll.register(sys.stdin, 0)  # reports only that whoever gives the orders is gone
-        self.socks = {}
-        self.sizes = {}
-        self.tuple = None
+        self.socks, self.tuple = {}, None
 
     def keep(self, sock):
         self.socks[sock.fileno()] = sock
@@ -183,20 +192,18 @@ class Sender:
         for fd, _ in self.poll.poll(timeout_ms):
             if fd == sys.stdin.fileno():
                 os._exit(4)  # nobody is left who wants the answers, so nothing more is sent
-            while True:
+            for _ in range(4096):  # a socket that fills as fast as it is read must not hold up the sending
                 try:
-                    data, peer = self.socks[fd].recvfrom(65536) if fd in self.socks else self.tuple.sock.recvfrom(65536)
+                    data, peer = self.socks[fd].recvfrom(65536)
                 except OSError:
                     break
                 if self.tuple:
-                    if self.tuple.answered(data):
-                        self.answers[len(self.answers)] = self.order['sizes'][0]
-                    continue
+                    data = self.tuple.payload(data)
                 mark = parsed(data)
                 # A Service's application echoes our bytes as they are; undrop's own listener marks them as an answer.
                 if mark and mark[0] == self.run and mark[1] == self.order['group']:
-                    if peer[0] != self.order['address']:
-                        self.strange += 1
+                    if not self.tuple and peer[0] != self.order['address']:
+                        self.strange.add(mark[2])
                     elif intact(data, mark[2]):
                         self.answers[mark[2]] = len(data)
 
@@ -205,8 +212,8 @@ class Sender:
         order = self.order
         there, df, source = (order['address'], order['port']), order.get('df', False), order.get('source', 'fresh')
         if order.get('tuple'):
-            self.tuple = Tuple(order)
-            self.poll.register(self.tuple, select.POLLIN)
+            self.tuple = Tuple(order['tuple']['port'])
+            self.keep(self.tuple.sock)
             raw = Software(*there, source_port=order['tuple']['port'], source=order['tuple']['address'])
             return raw.send
         if order.get('checksum') == 'software':
@@ -225,17 +232,18 @@ class Sender:
         memory = memory_errors()
         send = self.transport()
         gap = 1.0 / order['rate'] if order.get('rate') else 0
-        # Two senders that must collide get one starting time on the same node's clock, and then spin to it.
-        start = order.get('startAt') or time.time()
+        # Two senders that must collide get one starting time on their node's clock that nobody sets, and then spin to it.
+        start = order.get('startAt') or time.monotonic()
         spin = bool(order.get('startAt'))
         sequence = 0
         for _ in range(order['count']):
             for size in order['sizes']:
-                wait = start + sequence * gap - time.time()
-                while wait > 0 and gap:
+                while gap:
+                    wait = start + sequence * gap - time.monotonic()
+                    if wait <= 0:
+                        break
                     if not spin or wait > 0.005:
                         time.sleep(min(wait, 0.004 if spin else wait))
-                    wait = start + sequence * gap - time.time()
                 try:
                     send(datagram(self.run, order['group'], sequence, size))
                     self.sent[size] = self.sent.get(size, 0) + 1
@@ -246,17 +254,16 @@ class Sender:
                 sequence += 1
                 if sequence % 16 == 0 and not spin:
                     self.drain(0)
-        end = time.time() + order['waitMs'] / 1000
+        end = time.monotonic() + order['waitMs'] / 1000
         total = sum(self.sent.values())
-        while time.time() < end and len(self.answers) < total:
-            self.drain(int(max(1, min(50, (end - time.time()) * 1000))))
-        answered = {}
-        for size in self.answers.values():
-            answered[size] = answered.get(size, 0) + 1
+        while time.monotonic() < end and len(self.answers) < total:
+            self.drain(int(max(1, min(50, (end - time.monotonic()) * 1000))))
+        answered = Counter(self.answers.values())
         drops = max(0, sum(own_drops(sock) for sock in self.socks.values()) - (memory_errors() - memory))
         for sock in self.socks.values():
             sock.close()
-        return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': self.strange, 'ownDrops': drops}
+        strange = len(self.strange - set(self.answers))
+        return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': strange, 'ownDrops': drops}
 
 
 def main():
@@ -266,7 +273,7 @@ def main():
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
     except (OSError, ValueError):
-        pass  # fewer fresh ports at once; the kernel says so per datagram (EMFILE), and it is reported as refused
+        pass  # fewer fresh ports at once; the kernel says so per datagram (EMFILE), and those were never sent
     listener = None
     for line in iter(sys.stdin.readline, ''):
         order = json.loads(line)
@@ -279,7 +286,7 @@ def main():
             elif order['op'] == 'send':
                 answer = Sender(run, order).go()
             elif order['op'] == 'clock':
-                answer = {'now': time.time()}
+                answer = {'now': time.monotonic()}
             else:
                 answer = listener.report(order['group'])
         except Exception as error:  # the caller gets the reason; the process goes on for the next order

@@ -29,6 +29,7 @@ export class Prober {
   private readonly waiting: ((line: string) => void)[] = [];
   private running: Running | undefined;
   private ended: string | undefined;
+  private until = 0;
   port = 0;
 
   constructor(place: Place, run: string) {
@@ -39,6 +40,7 @@ export class Prober {
   /** @param lifeMs the prober ends itself after this time, even when nobody can reach it any more */
   async open(shell: Shell, lifeMs: number): Promise<void> {
     let rest = '';
+    this.until = performance.now() + lifeMs;
     this.running = await shell.start(
       {
         // The script is an argument, so that stdin is free for orders; -I keeps the node's environment and files out of it.
@@ -78,7 +80,12 @@ export class Prober {
     return this.ask<ReportAnswer>({ op: 'report', group }, 5_000);
   }
 
-  /** Seconds on the place's own clock. */
+  /** Whether it is there and lives so long still. */
+  usable(ms: number): boolean {
+    return this.running !== undefined && this.ended === undefined && this.until - performance.now() >= ms;
+  }
+
+  /** Seconds on the place's clock that nobody sets, which all namespaces of a machine have in common. */
   async now(): Promise<number> {
     return (await this.ask<{ now: number }>({ op: 'clock' }, 5_000)).now;
   }

@@ -29,9 +29,8 @@ export function parseSample(output: string, nonce: string): Sample {
   const uptime = Number.parseFloat(identity.get('uptime') ?? '');
   if (!bootId || !netns || !Number.isFinite(uptime))
     throw new SampleError('the reading does not say when and of which boot and network namespace it is');
-  const sysctls = parseSysctls(lines('sysctls'), parts.get('sysctls')?.cut === true);
-  const sockstat = parseSockstat(lines('sockstat'));
   const iptables = parseIptables(lines('iptables'));
+  const legacy = parseIptables(lines('legacy'), 'legacy ');
   const counters = {
     ...parseSnmp(lines('snmp')),
     ...parseSnmp(lines('netstat')),
@@ -46,16 +45,15 @@ export function parseSample(output: string, nonce: string): Sample {
     uptime,
     kernel: identity.get('kernel') ?? '',
     root: identity.get('uid') === '0',
-    cpus: Number(identity.get('cpus')) || 1,
     tools: lines('identity').flatMap((line) => /^(?:tool |(?=python ))(\S+)/.exec(line)?.[1] ?? []),
     counters: only(counters, known),
-    gauges: only({ ...sysctls, ...sockstat }, knownGauges),
+    gauges: only({ ...parseSysctls(lines('sysctls')), ...parseSockstat(lines('sockstat')) }, knownGauges),
     devices: {
       ...parseDevices(lines('dev')),
       ...parseQdiscs(lines('qdisc')),
       ...parseNicStats(lines('nicstats')),
     },
-    rules: [...iptables.rules, ...parseNft(lines('nft'), iptables.tables)],
+    rules: [...iptables.rules, ...legacy.rules, ...parseNft(lines('nft'), iptables.tables)],
     sockets: [...parseSockets(lines('udp')), ...parseSockets(lines('udp6'))],
     links: parseLinks(lines('links')),
     features: parseFeatures(lines('features')),
@@ -133,30 +131,16 @@ function parseSoftnet(lines: string[]): Record<string, number> {
 }
 
 function parseSockstat(lines: string[]): Record<string, number> {
-  const result: Record<string, number> = {};
-  for (const line of lines) {
-    const frag = /^FRAG: inuse (\d+) memory (\d+)/.exec(line);
-    if (frag) Object.assign(result, { frag_inuse: Number(frag[1]), frag_memory: Number(frag[2]) });
-    const udp = /^UDP: .*mem (\d+)/.exec(line);
-    if (udp) result['udp_mem_pages'] = Number(udp[1]);
-  }
-  return result;
+  const memory = lines.flatMap((line) => /^FRAG: inuse \d+ memory (\d+)/.exec(line)?.[1] ?? [])[0];
+  return memory === undefined ? {} : { frag_memory: Number(memory) };
 }
 
-/** `path:value` lines; of a setting with several values (udp_mem) the last one, its hard limit. */
-function parseSysctls(lines: string[], cut: boolean): Record<string, number> {
-  const result: Record<string, number> = {};
-  const filters = new Map<string, number>();
-  for (const line of lines) {
-    const [path = '', value = ''] = line.split(':');
-    const name = path.split('/').at(-1) ?? '';
-    const numbers = value.split(/\s+/).map((word) => (/^-?\d+$/.test(word) ? Number(word) : Number.NaN));
-    if (name === 'rp_filter') filters.set(path.split('/').at(-2) ?? '', numbers[0] ?? Number.NaN);
-    else if (name === 'udp_mem') result['udp_mem_max'] = numbers[2] ?? Number.NaN;
-    else result[name] = numbers[0] ?? Number.NaN;
-  }
-  // The higher of `all` and the device's own value holds, and 2 (loose) is higher than 1 (strict).
-  const strict = filters.get('all') !== 2 && [...filters.values()].includes(1);
-  if (strict || (filters.has('all') && !cut)) result['rp_filter_max'] = strict ? 1 : 0;
-  return result;
+/** `path:value` lines. */
+function parseSysctls(lines: string[]): Record<string, number> {
+  return Object.fromEntries(
+    lines.flatMap((line) => {
+      const match = /([^/:]+):(-?\d+)$/.exec(line);
+      return match?.[1] ? [[match[1], Number(match[2])]] : [];
+    }),
+  );
 }

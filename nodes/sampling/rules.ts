@@ -2,9 +2,9 @@ import type { Rule } from '../../domain/sample.ts';
 
 /**
  * `iptables-save -c`, thinned to rules that lose or rewrite datagrams. A rule's id is its table and text, with a count
- * for equal ones, so that the same rule is found again in the next sample.
+ * for equal ones, so that the same rule is found again in the next sample. `tables` are those that `nft` lists too.
  */
-export function parseIptables(lines: string[]): { rules: Rule[]; tables: Set<string> } {
+export function parseIptables(lines: string[], prefix = ''): { rules: Rule[]; tables: Set<string> } {
   const rules: Rule[] = [];
   const tables = new Set<string>();
   const seen = new Map<string, number>();
@@ -13,8 +13,9 @@ export function parseIptables(lines: string[]): { rules: Rule[]; tables: Set<str
   for (const line of lines) {
     if (line.startsWith('# Gen')) nft = line.includes('nf_tables');
     else if (line.startsWith('*')) {
-      table = line.slice(1).trim();
-      if (nft) tables.add(`ip ${table}`).add(`ip6 ${table}`);
+      const name = line.slice(1).trim();
+      table = prefix + name;
+      if (nft) tables.add(`ip ${name}`);
     } else {
       const policy = /^:(\S+) DROP \[(\d+):/.exec(line);
       const rule = /^\[(\d+):\d+\] (-A .*)$/.exec(line);
@@ -75,7 +76,8 @@ function described(
     verdict,
     packets,
     protocol: protocolOf(match),
-    invalid: /ctstate INVALID|ct state (\{ )?invalid/.test(match),
+    // As the only state: a rule for INVALID,NEW drops what has nothing wrong with it as well.
+    invalid: /(?<!! )--(ct)?state INVALID(?= |$)|\bct state (\{ invalid \}|invalid(?=\s|$))/.test(match),
     fragments: / -f\b|frag-off/.test(match),
     random: /--random|fully-random|\brandom\b/.test(match),
   };

@@ -62,7 +62,6 @@ identity() {
   echo "uptime $up"
   echo "kernel $(uname -r)"
   echo "uid $(id -u)"
-  echo "cpus $(grep -c ^processor /proc/cpuinfo)"
   python=$(command -v python3) && echo "python $python"
   for tool in ip flock conntrack ethtool nft iptables-save tc systemd-run; do
     command -v $tool >/dev/null 2>&1 && echo "tool $tool"
@@ -72,16 +71,8 @@ identity() {
 # One grep for all of them: dash's `read` takes single bytes, and a /proc/sys file gives only one before its end.
 sysctls() {
   cd /proc/sys && grep -sH '' net/netfilter/nf_conntrack_max net/netfilter/nf_conntrack_count \
-    net/netfilter/nf_conntrack_buckets net/netfilter/nf_conntrack_udp_timeout \
-    net/netfilter/nf_conntrack_udp_timeout_stream net/netfilter/nf_conntrack_checksum \
-    net/netfilter/nf_conntrack_frag6_high_thresh net/ipv4/ip_forward net/ipv4/ipfrag_high_thresh \
-    net/ipv4/ipfrag_low_thresh net/ipv4/ipfrag_time net/ipv4/udp_mem net/ipv4/udp_rmem_min net/ipv4/ip_no_pmtu_disc \
-    net/ipv4/ip_local_port_range net/ipv4/icmp_ratelimit net/core/rmem_max net/core/rmem_default net/core/wmem_max \
-    net/core/netdev_max_backlog net/core/netdev_budget net/core/default_qdisc net/ipv4/neigh/default/gc_thresh1 \
-    net/ipv4/neigh/default/gc_thresh2 net/ipv4/neigh/default/gc_thresh3 net/bridge/bridge-nf-call-iptables \
-    net/ipv4/conf/all/rp_filter
-  # A node has hundreds of devices; those with a strict filter are what matters.
-  grep -sH '^1' net/ipv4/conf/*/rp_filter | head -n 20
+    net/netfilter/nf_conntrack_buckets net/ipv4/ipfrag_high_thresh net/core/netdev_max_backlog \
+    net/ipv4/neigh/default/gc_thresh3
 }
 
 needs() { # NAME PROGRAM: a part that cannot be read without this program is missing, not empty
@@ -90,33 +81,58 @@ needs() { # NAME PROGRAM: a part that cannot be read without this program is mis
   return 1
 }
 
-# Real and overlay devices before the many ends of pods' veth pairs; sixteen at most.
+# Real and overlay devices before the many ends of pods' veth pairs, which `devices 0` leaves out; sixteen at most.
 devices() {
   awk -F: 'NR > 2 { gsub(/ /, "", $1); if ($1 != "lo") print ($1 ~ /^(veth|cali|lxc|eni|azv|gke)/), $1 }' /proc/net/dev |
-    sort -s -n -k1,1 | head -n 16 | cut -d' ' -f2
+    sort -s -n -k1,1 | head -n 16 | grep "^${1:-}" | cut -d' ' -f2
 }
 
 features() {
   needs features ethtool || return 0
-  for dev in $(devices); do
-    echo "device $dev"
-    $bounded ethtool -k "$dev" 2>/dev/null | grep -v 'off \[fixed\]'
-  done
+  # shellcheck disable=SC2016,SC2046
+  $bounded sh -c 'for dev; do echo "device $dev"; ethtool -k "$dev" 2>/dev/null | grep -v "off \[fixed\]"; done; true' \
+    sh $(devices)
 }
 
+# Only of devices that have hardware or a hypervisor behind them: in a namespace /sys may show those of another.
 nicstats() {
   needs nicstats ethtool || return 0
-  for dev in $(devices); do
-    echo "device $dev"
-    $bounded ethtool -S "$dev" 2>/dev/null | grep -E 'drop|miss|err|fifo|no_buf|out_of_buf|allowance|discard' | head -n 80
-  done
+  # shellcheck disable=SC2016,SC2046
+  $bounded sh -c 'for dev; do
+      case $(ethtool -i "$dev" 2>/dev/null | head -n 1) in
+        "driver: "veth | *" bridge" | *" vxlan" | *" tun" | *" dummy" | *vlan* | *" bonding" | *" team" | *" geneve") continue ;;
+        *VLAN* | *" openvswitch" | *" wireguard" | *" ifb") continue ;;
+        "driver: "*) echo "device $dev" ;;
+        *) continue ;;
+      esac
+      ethtool -S "$dev" 2>/dev/null |
+        grep -E "drop|miss|err|fifo|no_buf|out_of_buf|allowance|discard" | head -n 80
+    done; true' sh $(devices 0)
+}
+
+# Those that do not answer come first, and alone in a light reading: nothing else of the table can explain a loss.
+neighbours() {
+  needs neighbours ip || return 0
+  all=$($bounded ip -o neigh show) || return
+  printf '%s\n' "$all" | grep -E 'FAILED|INCOMPLETE'
+  [ "$mode" = light ] || printf '%s\n' "$all" | grep -vE 'FAILED|INCOMPLETE'
+  true
+}
+
+# Tables of the old kind beside those that an iptables-save for nf_tables shows: it does not know of them.
+legacy() {
+  [ -n "$(cat /proc/net/ip_tables_names 2>/dev/null)" ] || return 0
+  if command -v iptables-save >/dev/null 2>&1; then
+    case $($bounded iptables-save --version 2>/dev/null </dev/null) in *nf_tables*) ;; *) return 0 ;; esac
+  fi
+  filtered legacy 98304 "$rules" iptables-legacy-save -c
 }
 
 routes() {
   needs routes ip || return 0
   for address in $routes; do
     echo "to $address"
-    ip route get "$address" 2>&1
+    $bounded ip route get "$address" 2>&1
   done
   true
 }
@@ -128,10 +144,9 @@ entries() {
     return
   fi
   [ -z "$services" ] || needs entries conntrack || return 0
-  for address in $services; do
-    $bounded conntrack -L -p udp --orig-dst "$address" 2>/dev/null ||
-      { echo "#$N miss entries conntrack -L failed with status $?"; return 0; }
-  done
+  # shellcheck disable=SC2016,SC2086
+  $bounded sh -c 'for address; do conntrack -L -p udp --orig-dst "$address" 2>/dev/null || exit; done' sh $services ||
+    echo "#$N miss entries conntrack -L failed with status $?"
 }
 
 routes= services=
@@ -147,21 +162,23 @@ file sockstat 2048 /proc/net/sockstat
 file softnet 65536 /proc/net/softnet_stat
 file conntrack 98304 /proc/net/stat/nf_conntrack
 file arp 65536 /proc/net/stat/arp_cache
-file dev 32768 /proc/net/dev
-filtered iptables 24576 '/^# Gen|^\*|^:.* DROP |-j (DROP|REJECT|MASQUERADE|SNAT)/' iptables-save -c
-filtered nft 24576 '/^table|^\tchain|^\t\ttype|drop|reject|masquerade|snat/' nft list ruleset
-part qdisc 24576 tc -s qdisc show
+filtered dev 32768 '/:/ { sub(/:/, ": "); print $1, $13 }' cat /proc/net/dev
+rules='/^# Gen|^\*|^:.* DROP |-j (DROP|REJECT|MASQUERADE|SNAT)/'
+filtered iptables 98304 "$rules" iptables-save -c
+legacy
+filtered nft 98304 '/^table|^\tchain|^\t\ttype|drop|reject|masquerade|snat/' nft list ruleset
+# What an inner qdisc drops its root counts too, and a card with 64 queues has 64 inner ones.
+filtered qdisc 24576 '/^qdisc/ { root = !/ parent |^qdisc noqueue / } root && /^(qdisc| Sent)/' tc -s qdisc show
 part sysctls 8192 sysctls
 file udp 32768 /proc/net/udp
+file udp6 32768 /proc/net/udp6
+part neighbours 16384 neighbours
+part nicstats 16384 nicstats
 if [ "$mode" = full ]; then
-  file udp6 16384 /proc/net/udp6
   part links 49152 ip -o -d link show
-  part addresses 16384 ip -o address show
   part features 32768 features
-  part nicstats 16384 nicstats
-  part neighbours 16384 ip -o neigh show
   part routes 4096 routes
-  part entries 32768 entries
+  part entries 131072 entries
   filtered log 8192 '/nf_conntrack: |neighbour: |UDP: bad checksum|UDP: short packet|NETDEV WATCHDOG/' dmesg
 fi
 echo "#$N done"

@@ -3,7 +3,7 @@ import { type ProbeResult, type SizeResult, addProbes } from '../../domain/probe
 import type { Methodology } from '../../domain/runbook.ts';
 import { Entry, Sample } from '../../domain/sample.ts';
 import { evidenceOf } from '../../domain/steps.ts';
-import type { Case, Delta, PlaceForm, ProbeForm } from './form.ts';
+import type { Case, Delta, PlaceForm, ProbeForm, WindowForm } from './form.ts';
 import { healthyEntry, healthyPath, healthySample } from './healthy.ts';
 
 /** The evidence of a run that saw this case: the healthy path with what the case says of it. */
@@ -18,22 +18,25 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
   );
   const first: Edge = { at: 0, samples, failed: {} };
   let at = 0;
-  const edge = (seconds: number, delta: Record<string, Delta>, failed: Record<string, string>, chip = 0): Edge => {
+  const edge = ({ seconds, delta, failed, now }: Omit<WindowForm, 'step' | 'probe'>, chip = 0): Edge => {
     at += seconds * 1000;
     samples = Object.fromEntries(
-      Object.entries(samples).map(([name, sample]) => [name, grown(name, sample, seconds, delta[name] ?? {}, chip)]),
+      Object.entries(samples).map(([name, sample]) => [
+        name,
+        { ...grown(name, sample, seconds, delta[name] ?? {}, chip), ...given(now[name]) },
+      ]),
     );
     const seen = Object.entries(samples).filter(([name]) => !(name in failed));
     return { at, samples: Object.fromEntries(seen.map(([name, sample]) => [name, light(sample)])), failed };
   };
-  const control = { step: 'control', after: edge(one.control.seconds, one.control.delta, {}) };
-  const taken = one.windows.flatMap(({ step, probe, seconds, delta, failed }) => {
+  const control = { step: 'control', after: edge({ ...one.control, failed: {}, now: {} }) };
+  const taken = one.windows.flatMap(({ step, probe, ...seen }) => {
     const route = methodology.steps.find(({ id }) => id === step)?.probe.route;
     const oneWay = route === 'path' || route === 'reverse';
     const chips = Array.isArray(probe.lost) ? probe.lost.map((_, chip) => chip) : [undefined];
     return chips.map((chip) => ({
       step,
-      after: edge(seconds, delta, failed, chip),
+      after: edge(seen, chip),
       probe: probeOf(probe, oneWay, chip),
       ...(chip !== undefined && { chip }),
     }));
@@ -41,16 +44,18 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
   return evidenceOf({ path: one.service === 'none' ? rest : { ...rest, service }, first, parts: [control, ...taken] });
 }
 
+const given = (lists: object = {}): Partial<Sample> =>
+  Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
+
 const unreadParts: Record<string, object> = { features: {}, routes: {}, neighbours: [], entries: [] };
 
 function changed(sample: Sample, form: Partial<PlaceForm> | undefined, moving: string[]): Sample {
   const { without = [], gauges, features, routes, missing, entries, ...lists } = form ?? {};
-  const given = Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
   // A device is compared only where both samples have it.
   const devices = moving.filter((name) => name.includes('.')).map((name) => [name, 0]);
   return {
     ...sample,
-    ...given,
+    ...given(lists),
     ...(entries && { entries: entries.map((entry) => Entry.parse({ ...healthyEntry, ...entry })) }),
     counters: Object.fromEntries(Object.entries(sample.counters).filter(([name]) => !without.includes(name))),
     devices: { ...Object.fromEntries(devices), ...sample.devices },
@@ -82,10 +87,16 @@ function grown(place: string, old: Sample, seconds: number, delta: Delta, chip: 
   return sample;
 }
 
-/** Only the first sample of a run is a full one. */
+/** Only the first sample of a run is a full one; of the neighbours the others have those that do not answer. */
 const light = (sample: Sample): Sample => ({
-  ...sample, links: [], features: {}, neighbours: [], routes: {}, entries: [], log: [],
-}); // prettier-ignore
+  ...sample,
+  links: [],
+  features: {},
+  neighbours: sample.neighbours.filter(({ state }) => /FAILED|INCOMPLETE/.test(state)),
+  routes: {},
+  entries: [],
+  log: [],
+});
 
 const ofChip = (value: number | number[], chip: number): number => (Array.isArray(value) ? (value[chip] ?? 0) : value);
 

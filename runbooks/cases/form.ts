@@ -36,13 +36,30 @@ const ProbeForm = z.strictObject({
 });
 export type ProbeForm = z.infer<typeof ProbeForm>;
 
+const Rules = z.array(
+  z.strictObject({
+    ...Rule.shape,
+    verdict: Rule.shape.verdict.default('drop'),
+    packets: Rule.shape.packets.default(0),
+    protocol: Rule.shape.protocol.default('udp'),
+    invalid: z.boolean().default(false),
+    fragments: z.boolean().default(false),
+    random: z.boolean().default(false),
+  }),
+);
+
 const Quiet = z.strictObject({ seconds: z.number().positive().default(1), delta: perPlace(Delta).default({}) });
 const WindowForm = Quiet.extend({
   step: z.string(),
   probe: ProbeForm,
   /** Places that could not be read after this step, and why. */
   failed: perPlace(z.string()).default({}),
+  /** What a place has from now on, instead of what it had before. */
+  now: perPlace(
+    z.strictObject({ rules: Rules, neighbours: Sample.shape.neighbours, missing: Sample.shape.missing }).partial(),
+  ).default({}),
 });
+export type WindowForm = z.infer<typeof WindowForm>;
 
 /** What a place has that the healthy one has not. Lists stand instead of the healthy ones, records are merged into them. */
 const PlaceForm = z.strictObject({
@@ -57,19 +74,7 @@ const PlaceForm = z.strictObject({
   missing: Sample.shape.missing.default({}),
   /** Counters that this kernel or namespace does not show. */
   without: z.array(z.enum(Object.keys(counters))).default([]),
-  rules: z
-    .array(
-      z.strictObject({
-        ...Rule.shape,
-        verdict: Rule.shape.verdict.default('drop'),
-        packets: Rule.shape.packets.default(0),
-        protocol: Rule.shape.protocol.default('udp'),
-        invalid: z.boolean().default(false),
-        fragments: z.boolean().default(false),
-        random: z.boolean().default(false),
-      }),
-    )
-    .optional(),
+  rules: Rules.optional(),
   links: z
     .array(
       z.strictObject({
