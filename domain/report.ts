@@ -5,7 +5,12 @@ import { significant, wilson } from './statistics.ts';
 import { sumLine, summarise, sumsOf } from './summary.ts';
 import { type Conclusion, openLoss } from './verdict.ts';
 
-const escape = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('\n', ' ');
+/** Text of nodes and of people, as text: no cell ends early, no link, image, code or HTML comes of it. */
+const escape = (text: string): string =>
+  text
+    .replaceAll(/[|[\]`]/g, '\\$&')
+    .replaceAll('<', '&lt;')
+    .replaceAll(/\s+/g, ' ');
 const row = (cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => escape(String(cell))).join(' | ')} |`;
 const list = (places: readonly string[]): string => places.join(', ');
@@ -16,7 +21,7 @@ export function diagnosisMarkdown(
   run: Omit<DiagnoseResult, 'report'>,
   conclusion: Conclusion,
 ): string {
-  const lines = [`# ${run.path.text}: ${headline(conclusion)}`, '', `Run ${run.run}. ${conclusion.says}.`, ''];
+  const lines = [`# ${run.path.text}: ${headline(conclusion)}`, '', `Run ${run.run}. ${escape(conclusion.says)}.`, ''];
   lines.push('## What was lost', '', row(['step', 'question', 'sent', 'lost', '95 % interval', 'accounted for by']));
   lines.push(row(['---', '---', '--:', '--:', '---', '---']));
   for (const account of conclusion.accounts) {
@@ -35,15 +40,20 @@ export function diagnosisMarkdown(
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
     const cause = runbook.causes.find(({ id }) => id === verdict.cause);
     const effect = verdict.effectOf ? ` (an effect of ${verdict.effectOf})` : '';
-    lines.push(`### ${verdict.cause} at ${verdict.place}: ${cause?.title ?? ''}${effect}`, '', verdict.says, '');
+    lines.push(
+      `### ${verdict.cause} at ${verdict.place}: ${cause?.title ?? ''}${effect}`,
+      '',
+      escape(verdict.says),
+      '',
+    );
     if (!verdict.effectOf && cause) lines.push(`${cause.mechanism.trim()}`, '', `Owner: ${cause.owner}`, '');
   }
   section('## Suspected', 'suspected');
   section('## Discarded hypotheses, and the number that rules each out', 'refuted');
   section('## Not tested, and why', 'untested');
   for (const [place, why] of Object.entries(conclusion.unseen))
-    lines.push(`- ${place} could not be seen: ${escape(why)}`);
-  lines.push('', '## What next', '', nextLine(runbook, conclusion), '');
+    lines.push(`- ${escape(place)} could not be seen: ${escape(why)}`);
+  lines.push('', '## What next', '', escape(nextLine(runbook, conclusion)), '');
   const learned = conclusion.roots.flatMap(({ cause }) => runbook.causes.find(({ id }) => id === cause) ?? []);
   if (learned.length) lines.push('## Lessons: prevent the next one', '');
   for (const cause of new Set(learned)) lines.push(`- ${cause.id}: ${cause.prevent} (${cause.sources.join('; ')})`);
@@ -92,7 +102,7 @@ export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
 /** The second half of the report: what was planned, decided, done and proved. */
 export function remediationMarkdown(workflowId: string, result: Omit<RemediateResult, 'report'>): string {
   const { signed, decisions, changes } = result;
-  const lines = [`# ${workflowId}: ${result.outcome}`, '', `${result.says}.`, ''];
+  const lines = [`# ${workflowId}: ${result.outcome}`, '', `${escape(result.says)}.`, ''];
   if (signed) {
     const { plan, digest } = signed;
     lines.push(`## Plan ${digest.slice(0, 12)}: ${plan.title}`, '', `Asked for by ${plan.requester}.`, '');
@@ -107,16 +117,16 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');
   for (const { decision, principal, reason, at, refused } of decisions) {
-    const counted = refused === undefined ? '' : ` (refused: ${refused})`;
+    const counted = refused === undefined ? '' : ` (refused: ${escape(refused)})`;
     lines.push(
-      `- ${new Date(at).toISOString()} ${principal}: ${decision}${reason ? `, "${escape(reason)}"` : ''}${counted}`,
+      `- ${new Date(at).toISOString()} ${escape(principal)}: ${decision}${reason ? `, "${escape(reason)}"` : ''}${counted}`,
     );
   }
   for (const change of changes) {
-    lines.push('', `## ${change.place}: ${change.outcome}`, '', `${change.says}.`, '');
+    lines.push('', `## ${change.place}: ${change.outcome}`, '', `${escape(change.says)}.`, '');
     for (const { step, before, after } of change.verification?.steps ?? [])
       lines.push(`- ${step}: lost ${before.lost} of ${before.sent} before, ${after.lost} of ${after.sent} after`);
-    lines.push(...change.proof.map((line) => `- read back: \`${line}\``));
+    lines.push(...change.proof.map((line) => `- read back: ${escape(line)}`));
     if (change.id) lines.push(`- journal on the node: /run/undrop/${change.id}`);
   }
   return [...lines, ''].join('\n');
