@@ -42,7 +42,7 @@ export function record(histories: readonly { workflowId: string; history: Histor
     const json = JSON.parse(historyToJSON(history), (key, value: unknown) =>
       key === 'stackTrace' || key === 'identity' ? undefined : value,
     ) as object;
-    writeFileSync(join(folder, `${kind}-${number}.json`), JSON.stringify(json));
+    writeFileSync(join(folder, `${kind}-${number}.json`), JSON.stringify(json).replaceAll(/\d+@[\w.-]+/g, 'worker'));
   }
 }
 
