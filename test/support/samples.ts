@@ -1,3 +1,4 @@
+import type { ReportAnswer, SendAnswer } from '../../domain/probe.ts';
 import type { Sample } from '../../domain/sample.ts';
 
 /** A sample in which nothing was there to be read. */
@@ -22,3 +23,14 @@ export const emptySample = (): Sample => ({
   missing: {},
   cut: [],
 });
+
+/** What a sender says, and what a listener does; all else of it is none. */
+export const sent = (one: Partial<SendAnswer>): SendAnswer => ({
+  sent: {},
+  refused: {},
+  answered: {},
+  strange: 0,
+  ownDrops: 0,
+  ...one, // prettier-ignore
+});
+export const heard = (one: Partial<ReportAnswer>): ReportAnswer => ({ arrived: {}, damaged: 0, ownDrops: 0, ...one });
