@@ -5,7 +5,10 @@ import { workflowBundle } from '../worker/worker.ts';
 import { recorded, replayed } from './support/histories.ts';
 
 // Replay starts workers that tell of every step of theirs.
-Runtime.install({ logger: new DefaultLogger('ERROR') });
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+});
 
 test('histories of earlier runs replay against the workflows as they are: runs in progress survive an upgrade', async () => {
   const histories = recorded();

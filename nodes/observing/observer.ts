@@ -156,8 +156,13 @@ export class Observer {
     if (!this.path.peer) throw new Error('there is no second pod on the node of the sender');
     const [one, two] = await Promise.all([this.prober(from, needMs), this.prober(this.path.peer, needMs)]);
     const startAt = (await one.now()) + 0.3;
-    const firstPort = 20_000 + Math.floor(Math.random() * 10_000);
-    const orders = [order, { ...order, group: order.group + 1 }].map((each) => ({ ...each, startAt, firstPort }));
+    const firstPort = 20_000 + Math.floor(Math.random() * 9_000);
+    const orders = [order, { ...order, group: order.group + 1 }].map((each, turn) => ({
+      ...each,
+      startAt,
+      firstPort,
+      turn,
+    }));
     const answers = await Promise.all([one, two].map((each, index) => each.send(orders[index] ?? order, signal)));
     const results = await Promise.all(
       answers.map(async (answer, index) => joinProbe(answer, await listener?.report(order.group + index))),

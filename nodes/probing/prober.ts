@@ -19,6 +19,8 @@ export interface SendOrder {
   df?: boolean;
   checksum?: string;
   startAt?: number;
+  /** Which of two senders that must collide: each takes another CPU. */
+  turn?: number;
   tuple?: { address: string; port: number };
 }
 
