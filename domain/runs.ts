@@ -66,6 +66,9 @@ export interface RemediateInput {
   visible: boolean;
 }
 
+/** Judging may ask for this many further steps before a run says what it has. */
+export const mostDemanded = 4;
+
 /** One change per node at a time: the id of its workflow is the lock. */
 export const changeId = (inventory: string, node: string): string => `change/${inventory}/${node}`;
 

@@ -9,24 +9,27 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import type { DiagnoseInput, DiagnoseProgress, DiagnoseResult, EvidenceRef } from '../domain/runs.ts';
+import {
+  type DiagnoseInput,
+  type DiagnoseProgress,
+  type DiagnoseResult,
+  type EvidenceRef,
+  mostDemanded,
+} from '../domain/runs.ts';
 import { publish } from './attributes.ts';
 import { diagnoseProgress } from './messages.ts';
 import { remediate } from './remediate.ts';
 
 const retry = { maximumAttempts: 4, initialInterval: '200ms' } as const;
-/** Steps talk to nodes: a heartbeat shows a dead worker within seconds, and a long code still fits. */
+/** Steps talk to nodes: a heartbeat shows a dead worker within seconds; a quiet window of ten minutes still fits. */
 const node = proxyActivities<Activities>({
-  startToCloseTimeout: '3m',
+  startToCloseTimeout: '12m',
   heartbeatTimeout: '2s',
   // The run is over only when nothing is sent any more.
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   retry,
 });
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
-
-/** Judging may ask for this many further steps before the run says what it has. */
-const mostDemanded = 4;
 
 /** Finds out whether and why a target loses datagrams: samples and probes in the runbook's order, judges, reports. */
 export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {

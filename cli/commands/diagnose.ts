@@ -1,5 +1,5 @@
-import { Command, Option } from 'commander';
-import { inventoryOption, jsonOption, withSession } from '../command.ts';
+import { Command } from 'commander';
+import { inventoryOption, jsonOption, windowMsOf, windowOption, withSession } from '../command.ts';
 import { readInventory } from '../inventory.ts';
 import { UserError, exit, paint, print, printJson } from '../output.ts';
 
@@ -15,7 +15,7 @@ export const diagnose = new Command('diagnose')
   .description('find out whether and why a target loses UDP datagrams')
   .argument('<target>', "FROM->TO: nodes, pods or, as TO, a Service of the inventory, such as 'web-1->dns'")
   .addOption(inventoryOption())
-  .addOption(new Option('-w, --window <seconds>', 'quiet window that shows what moves anyway').default('1.5'))
+  .addOption(windowOption())
   .option('-p, --propose', 'make a plan for what is proved, which then waits for approval')
   .option('-a, --all', 'list every cause that was ruled out or not tested')
   .addOption(jsonOption())
@@ -30,8 +30,7 @@ Examples:
   )
   .action(async (target: string, { inventory: file, window, propose, all, json }: Options) => {
     const { TargetError, resolveTarget } = await import('../../domain/target.ts');
-    const windowMs = Number(window) * 1000;
-    if (!(windowMs >= 200 && windowMs <= 600_000)) throw new UserError('--window takes 0.2 to 600 seconds');
+    const windowMs = windowMsOf(window);
     try {
       resolveTarget(await readInventory(file), target);
     } catch (error) {

@@ -1,5 +1,5 @@
-import { Command, Option } from 'commander';
-import { inventoryOption, jsonOption } from '../command.ts';
+import { Command } from 'commander';
+import { inventoryOption, jsonOption, windowMsOf, windowOption } from '../command.ts';
 import { readInventory } from '../inventory.ts';
 import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
 
@@ -7,7 +7,7 @@ export const collect = new Command('collect')
   .description('observe a target without a server and write a bundle that `undrop explain` judges anywhere')
   .argument('<target>', "FROM->TO, such as 'web-1->dns'")
   .option('-o, --output <file>', 'the bundle', 'undrop-bundle.json.gz')
-  .addOption(new Option('-w, --window <seconds>', 'quiet window that shows what moves anyway').default('1.5'))
+  .addOption(windowOption())
   .addOption(inventoryOption())
   .addHelpText(
     'after',
@@ -26,8 +26,7 @@ export const collect = new Command('collect')
       import('../render/conclusion.ts'),
       import('../interrupt.ts'),
     ]);
-    const windowMs = Number(options.window) * 1000;
-    if (!(windowMs >= 200 && windowMs <= 600_000)) throw new UserError('--window takes 0.2 to 600 seconds');
+    const windowMs = windowMsOf(options.window);
     const inventory = await readInventory(options.inventory);
     const runbook = loadRunbook();
     const stop = new AbortController();

@@ -3,8 +3,8 @@ import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
-import { senderMtu, sizeFacts } from './sizes.ts';
-import { probedFlow, staleEntries, staleFacts } from './stale.ts';
+import { sizeFacts } from './sizes.ts';
+import { probedFlow, staleFacts } from './stale.ts';
 import { Unseen } from './unread.ts';
 import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.ts';
 
@@ -91,5 +91,3 @@ function masqueradeFacts(sample: Sample): { plain: boolean; text: string } {
   const plain = rules.find((rule) => !rule.random);
   return { plain: plain !== undefined, text: (plain ?? rules[0])?.text ?? '' };
 }
-
-export { senderMtu, staleEntries };

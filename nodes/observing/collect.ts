@@ -2,12 +2,11 @@ import { conclude } from '../../domain/conclude.ts';
 import type { Evidence } from '../../domain/evidence.ts';
 import { type ProbeResult, addProbes } from '../../domain/probe.ts';
 import type { Runbook, Step } from '../../domain/runbook.ts';
+import { mostDemanded } from '../../domain/runs.ts';
 import { type EvidenceParts, evidenceOf, nextDue } from '../../domain/steps.ts';
 import type { Path } from '../../domain/target.ts';
 import type { ShellPool } from '../shells/pool.ts';
 import { Observer } from './observer.ts';
-
-const mostDemanded = 4;
 
 interface Collecting {
   windowMs: number;

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
-import { senderMtu } from '../../domain/facts/facts.ts';
+import { senderMtu } from '../../domain/facts/sizes.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
-import { staleEntries } from '../../domain/facts/stale.ts';
+import { probedFlow } from '../../domain/facts/stale.ts';
 import type { Path, Place } from '../../domain/target.ts';
 import { Prober, type SendOrder } from '../probing/prober.ts';
 import { takeSample } from '../sampling/sample.ts';
@@ -185,8 +185,7 @@ export class Observer {
   }
 
   private staleTuple(evidence: Evidence): { address: string; port: number } {
-    const entries = this.path.places.flatMap((place) => staleEntries(evidence, place));
-    const entry = entries.find((one) => one.source === this.path.places[0]?.address);
+    const entry = probedFlow(evidence);
     if (!entry) throw new Error('no stale flow starts at the sender of this path');
     return { address: entry.source, port: entry.sourcePort };
   }
