@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/activity';
 import { outcome, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
@@ -5,14 +6,16 @@ import type { Evidence } from '../domain/evidence.ts';
 import { factsAt } from '../domain/facts/facts.ts';
 import { forbidden } from '../domain/operation.ts';
 import type { PlannedChange } from '../domain/plan.ts';
-import { addProbes } from '../domain/probe.ts';
+import { type ProbeResult, addProbes } from '../domain/probe.ts';
 import type { Step } from '../domain/runbook.ts';
 import type { ChangeInput, Measured } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
-import { evidenceOf } from '../domain/steps.ts';
-import { type Path, type Place, TargetError, resolveTarget } from '../domain/target.ts';
+import { evidenceOf, possible } from '../domain/steps.ts';
+import type { Path, Place } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
+import { located } from '../nodes/shells/locate.ts';
 import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
+import { resolved, sweep } from './resolve.ts';
 import { signedBy } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
@@ -37,17 +40,17 @@ export function changeActivities(deps: Deps) {
    * The path as this worker's own inventory has it: what a workflow was told of addresses and namespaces is not signed,
    * and the inventory may have been edited since the plan was made.
    */
-  const pathOf = ({ path }: ChangeInput): Path => {
+  const pathOf = async ({ path, signed }: ChangeInput): Promise<Path> => {
     try {
-      return resolveTarget(inventory, path.text);
+      return (await resolved(deps, path.text, signed.plan.run)).path;
     } catch (error) {
-      if (error instanceof TargetError) throw hopeless(error.message, 'Refused');
+      if (error instanceof ApplicationFailure) throw hopeless(error.message, 'Refused');
       throw error;
     }
   };
-  const placeOf = (input: ChangeInput): Place => {
+  const placeOf = async (input: ChangeInput): Promise<Place> => {
     const { place: name, node, reach } = planned(input);
-    const place = pathOf(input).places.find((one) => one.name === name);
+    const place = (await pathOf(input)).places.find((one) => one.name === name);
     if (!place) throw hopeless(`${name} is not on the path`, 'Refused');
     if (input.signed.plan.inventory !== inventory.name)
       throw hopeless(`the plan is of the inventory ${input.signed.plan.inventory}, not ${inventory.name}`, 'Refused');
@@ -58,9 +61,10 @@ export function changeActivities(deps: Deps) {
   /** Runs one call of the node's guard: a refusal is final, an unknown outcome is asked again (the node knows what it did). */
   const guarded = async <T>(input: ChangeInput, call: (site: guard.Site) => Promise<T>): Promise<T> =>
     beating(async () => {
-      const place = placeOf(input);
+      const place = await placeOf(input);
       try {
-        return await call({ shell: shells.of(place.node), place });
+        const shell = shells.changing(place.node);
+        return await call({ shell, place: await located(shell, place) });
       } catch (error) {
         if (error instanceof guard.Refused) throw hopeless(error.message, 'Refused');
         throw error;
@@ -73,7 +77,7 @@ export function changeActivities(deps: Deps) {
      * that often; else until enough was lost to tell a cure from luck.
      */
     async measure(id: string, input: ChangeInput, repeats?: Record<string, number>): Promise<Measurement> {
-      const path = pathOf(input);
+      const path = await pathOf(input);
       return beating((signal) =>
         observers.use(id, path, async (observer) => {
           const known = await loadEvidence(store, path, input.evidence);
@@ -81,7 +85,7 @@ export function changeActivities(deps: Deps) {
           const first = await observer.edge('full', signal);
           const parts = [];
           const taken: Record<string, number> = {};
-          for (const step of runbook.methodology.steps.filter((one) => wanted.has(one.id))) {
+          for (const step of runbook.methodology.steps.filter((one) => wanted.has(one.id) && possible(one, path))) {
             const most = repeats?.[step.id] ?? (significant(lossOf(input, step)) ? mostRepeats : 1);
             let times = 0;
             for (let lost = 0; times < most && (repeats !== undefined || lost < enoughLosses); times++) {
@@ -151,15 +155,18 @@ export function changeActivities(deps: Deps) {
       return guarded(input, (site) => guard.revert(site, change, confirmed));
     },
 
-    /** Ends the probers of a change. */
-    async release(id: string): Promise<void> {
+    /** Ends the probers of a run or change, and removes the pods that were made for it. */
+    async release(id: string, run: string): Promise<void> {
       observers.close(id);
+      await sweep(deps, run);
     },
   };
 
   function measured(evidence: Evidence, step: string, { cause: id, place: name, way }: PlannedChange): Measured {
     const windows = evidence.windows.filter((window) => window.step === step);
-    const { sent, lost } = addProbes(windows.flatMap(({ probe }) => probe ?? []));
+    const probe = addProbes(windows.flatMap((window) => window.probe ?? []));
+    const { sent } = probe;
+    const lost = silent(step, probe);
     const cause = runbook.causes.find((one) => one.id === id);
     const place = evidence.path.places.find((one) => one.name === name);
     if (!cause || !place) return { step, sent, lost };
@@ -173,6 +180,14 @@ export function changeActivities(deps: Deps) {
       return { step, sent, lost };
     }
   }
+}
+
+/**
+ * Losses of a step that nobody was told of. On somebody else's flow a refusal is what a client of a Service without
+ * endpoints should get; the kernel sends few of them a second (icmp_ratelimit), so one stands for all.
+ */
+function silent(step: string, { lost, refused }: ProbeResult): number {
+  return step === 'flow' && (refused['ECONNREFUSED'] ?? 0) > 0 ? 0 : lost;
 }
 
 const lossOf = ({ signed }: ChangeInput, { id }: Step): number =>

@@ -97,7 +97,11 @@ export async function loadEvidence(store: EvidenceStore, path: Path, ref: Eviden
 }
 
 /** What an approval is bound to besides names: the shell that reaches the node, and the namespace there. */
-export function reachOf({ nodes }: Inventory, { node, netns, pid }: Pick<Place, 'node' | 'netns' | 'pid'>): string {
+export function reachOf(
+  { nodes, kubernetes }: Inventory,
+  { node, netns, pid, uid }: Pick<Place, 'node' | 'netns' | 'pid' | 'uid'>,
+): string {
+  if (kubernetes) return digestOf([kubernetes.kubeconfig ?? null, kubernetes.context ?? null, node, uid ?? null]);
   return digestOf([nodes[node]?.shell, netns ?? null, pid ?? null]);
 }
 

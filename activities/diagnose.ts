@@ -4,12 +4,15 @@ import { Context } from '@temporalio/activity';
 import { conclude } from '../domain/conclude.ts';
 import { addProbes } from '../domain/probe.ts';
 import { diagnosisMarkdown } from '../domain/report.ts';
-import type { DiagnoseResult, EvidenceRef, StepSummary } from '../domain/runs.ts';
+import { parseTarget } from '../domain/cluster-target.ts';
+import type { DiagnoseResult, EvidenceRef, StepSummary, SurveyRow } from '../domain/runs.ts';
 import { nextDue } from '../domain/steps.ts';
-import { type Path, TargetError, resolveTarget } from '../domain/target.ts';
+import { type Path, TargetError } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Part } from '../nodes/observing/observer.ts';
 import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
+import { resolved, sweep } from './resolve.ts';
+import { survey } from './survey.ts';
 
 export interface Observed {
   evidence: EvidenceRef;
@@ -26,23 +29,27 @@ export interface Judged {
   next?: { step: string; why: string };
 }
 
-export function diagnoseActivities({ inventory, runbook, store, runs, observers }: Deps) {
+export function diagnoseActivities(deps: Deps) {
+  const { inventory, runbook, store, runs, observers } = deps;
   return {
-    /** The places of a target, and the digest of the runbook that will judge it. */
-    async resolve(target: string): Promise<{ path: Path; runbook: string }> {
-      try {
-        return { path: resolveTarget(inventory, target), runbook: runbook.digest };
-      } catch (error) {
-        if (error instanceof TargetError) throw hopeless(error.message, 'TargetError');
-        throw error;
-      }
+    /** The places of a target, and the digest of the runbook that will judge it. A Service alone is surveyed first. */
+    async resolve(run: string, target: string): Promise<{ path: Path; runbook: string; survey?: SurveyRow[] }> {
+      return beating(async (signal) => {
+        const { digest } = runbook;
+        const ends = inventory.kubernetes && targetOf(target);
+        if (!ends || ends.from) return { path: (await resolved(deps, target, run)).path, runbook: digest };
+        const chosen = await survey(deps, run, ends.to, signal);
+        const { path } = await resolved(deps, chosen.target, run);
+        return { path, runbook: digest, survey: chosen.rows };
+      });
     },
 
     /** First samples of all places, then a quiet window of `windowMs`. */
     async begin(run: string, path: Path, windowMs: number): Promise<Observed> {
       return beating((signal) =>
         observers.use(run, path, async (observer) => {
-          const first = await observer.edge('full', signal);
+          const view = inventory.kubernetes && (await resolved(deps, path.text, run)).view;
+          const first = await observer.begin(view, signal);
           if (Object.keys(first.samples).length === 0)
             throw hopeless(
               `no place of ${path.text} can be read: ${Object.values(first.failed).join('; ')}`,
@@ -111,6 +118,7 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
     /** Writes report.md and report.json of a run; returns the folder. */
     async writeDiagnosis(result: Omit<DiagnoseResult, 'report'>): Promise<string> {
       observers.close(result.run);
+      await sweep(deps, result.run);
       const conclusion = await store.get<Conclusion>(result.conclusion);
       const folder = join(runs, plainRun(result.run));
       await mkdir(folder, { recursive: true });
@@ -119,4 +127,13 @@ export function diagnoseActivities({ inventory, runbook, store, runs, observers 
       return folder;
     },
   };
+}
+
+function targetOf(text: string): ReturnType<typeof parseTarget> {
+  try {
+    return parseTarget(text);
+  } catch (error) {
+    if (error instanceof TargetError) throw hopeless(error.message, 'TargetError');
+    throw error;
+  }
 }

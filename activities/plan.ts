@@ -12,6 +12,7 @@ import { significant } from '../domain/statistics.ts';
 import type { Place } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { featuresOf, readSettings } from '../nodes/operations/guard.ts';
+import { located } from '../nodes/shells/locate.ts';
 import { type Deps, hopeless, loadEvidence, reachOf } from './deps.ts';
 
 /** Time for a change beyond its prediction: arming, probing twice, confirming. */
@@ -51,7 +52,8 @@ export async function makePlan(
   }
   const changes: PlannedChange[] = [];
   for (const wanted of chosen.at) {
-    const site = { shell: shells.of(wanted.place.node), place: wanted.place };
+    const shell = shells.of(wanted.place.node);
+    const site = { shell, place: await located(shell, wanted.place) };
     const read = (operations: readonly Operation[]): Promise<string[]> => readSettings(site, operations);
     const operations = await operationsOf(remedy, evidence, wanted, read);
     if (operations.length)
@@ -174,6 +176,8 @@ function drafted(
       );
       return [{ kind: 'offload.set', device: String(value(template.device)), before: {}, after }];
     }
+    case 'process.restart':
+      return [{ kind: 'process.restart', name: template.name, before: '' }];
     case 'conntrack.delete':
       return staleEntries(evidence, place).map(({ source, sourcePort, destination, destinationPort, replySource }) => ({
         kind: 'conntrack.delete', source, sourcePort, destination, destinationPort, replySource,
@@ -184,6 +188,13 @@ function drafted(
 /** Puts the live value in; nothing where it is already as wanted. */
 function completed(draft: Operation, live: string, place: string): Operation[] {
   if (draft.kind === 'conntrack.delete') return live === 'present' ? [draft] : [];
+  if (draft.kind === 'process.restart') {
+    if (live !== 'absent') return [{ ...draft, before: live }];
+    throw hopeless(
+      `there is no process ${draft.name} at ${place}, so there is nothing to end; whoever supervises it must start it`,
+      'Unreadable',
+    );
+  }
   const name = draft.kind === 'sysctl.set' ? draft.key : `the features of ${draft.device}`;
   if (live === 'unreadable')
     throw hopeless(`${name} cannot be read at ${place}; is the tool there, and the device?`, 'Unreadable');

@@ -77,7 +77,7 @@ async function sample(): Promise<void> {
     }
     row('one sample over a kept ssh connection, times the bare command', median(ours) / median(theirs), 2, 'x');
   } finally {
-    shells.close();
+    await shells.close();
     await down('vm');
   }
 }

@@ -68,7 +68,7 @@ export async function* checkNodes(inventory: Inventory): AsyncGenerator<Finding>
   try {
     for (const finding of await Promise.all(places.map((place) => checkPlace(shells, place)))) yield finding;
   } finally {
-    shells.close();
+    await shells.close();
   }
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { DiagnoseInput, DiagnoseProgress, DiagnoseResult } from '../domain/runs.ts';
 import { UserError, clearProgress, exit, progress } from './output.ts';
-import { printStep } from './render/conclusion.ts';
+import { printStep, printSurvey } from './render/conclusion.ts';
 import type { Session } from './session.ts';
 
 const pollMs = 150;
@@ -34,8 +34,14 @@ export async function startDiagnosis(
 /** Shows a diagnosis as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
 export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): Promise<DiagnoseResult> {
   let shown = 0;
-  const show = ({ steps, current, phase }: DiagnoseProgress): void => {
+  let surveyed = false;
+  const show = ({ steps, current, phase, survey, path }: DiagnoseProgress): void => {
     if (quiet) return;
+    if (survey && path && !surveyed) {
+      clearProgress();
+      printSurvey(survey, path.text);
+      surveyed = true;
+    }
     if (steps.length > shown) clearProgress();
     for (; shown < steps.length; shown++) {
       const step = steps[shown];
@@ -57,7 +63,7 @@ export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): P
   }
   try {
     const done = await result;
-    show({ phase: 'done', steps: done.steps });
+    show({ phase: 'done', steps: done.steps, path: done.path, ...(done.survey && { survey: done.survey }) });
     return done;
   } catch (error) {
     throw failureOf(error);

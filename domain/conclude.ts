@@ -61,7 +61,18 @@ function accountsOf(evidence: Evidence, proved: Verdict[]): Account[] {
     );
     const explained = proved.flatMap(({ cause, place, counter, proves }) =>
       proves.flatMap((one) =>
-        one.step === step ? [{ cause, place, counter, counted: one.counted, lost: one.lost }] : [],
+        one.step === step
+          ? [
+              {
+                cause,
+                place,
+                counter,
+                counted: one.counted,
+                lost: one.lost,
+                ...(one.share && { share: true as const }),
+              },
+            ]
+          : [],
       ),
     );
     const { sent, lost, requestLost, replyLost, oneWay } = probe;
@@ -120,6 +131,8 @@ function producesRoot(runbook: Runbook, roots: Verdict[], suspect: Verdict): boo
 
 function unseenPlaces(evidence: Evidence): Record<string, string> {
   const unseen: Record<string, string> = {};
+  // What the account may not read is not what is not there.
+  for (const [what, why] of Object.entries(evidence.windows[0]?.before.cluster?.denied ?? {})) unseen[what] = why;
   for (const window of evidence.windows)
     for (const [place, why] of Object.entries({ ...window.before.failed, ...window.after.failed })) unseen[place] = why;
   return unseen;

@@ -1,3 +1,4 @@
+import type { ClusterView, Plane } from './cluster.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Rule, Sample } from './sample.ts';
 import type { Path } from './target.ts';
@@ -8,6 +9,9 @@ export interface Edge {
   at: number;
   samples: Record<string, Sample>;
   failed: Record<string, string>;
+  /** In a cluster, in the first edge: what the API says of the target, and kube-proxy on the nodes of the path. */
+  cluster?: ClusterView;
+  planes?: Record<string, Plane>;
 }
 
 /** What happened between two edges. Without a probe it is the control window: nothing of ours was sent. */

@@ -39,15 +39,36 @@ const Pod = z.strictObject({
   pid: z.int().positive().optional(),
 });
 
+/** `echo`: the application sends back what it gets, so undrop may probe it. `none`: leave it alone. */
+export const ProbeKind = z.enum(['echo', 'none']);
+
 const Service = z.strictObject({
   address: Address,
   port: Port,
   endpoints: z.array(z.strictObject({ address: Address, port: Port })),
-  /** `echo`: the application sends back what it gets, so undrop may probe it. `none`: leave it alone. */
-  probe: z.enum(['echo', 'none']).default('none'),
+  probe: ProbeKind.default('none'),
 });
 
 const Via = z.strictObject({ between: z.tuple([Name, Name]), via: z.array(Name).min(1) });
+
+/** A cluster as the inventory: its API says what there is, and the agents' pods are the way to its nodes. */
+const Kubernetes = z.strictObject({
+  /** Left out: KUBECONFIG or ~/.kube/config, and inside a pod the pod's own account. */
+  kubeconfig: FilePath.optional(),
+  context: z.string().min(1).optional(),
+  /** Where the agents are, and where undrop makes pods of its own. */
+  namespace: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
+    .default('undrop'),
+  /** The agents' image: for pods that undrop makes itself where a node has no agent, and for senders of its own. */
+  image: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._:/@-]{0,254}$/i)
+    .default('undrop/agent:0.1.0'),
+  /** Services whose nodes a worker keeps sessions with: a node whose conntrack table is full accepts no new one. */
+  watch: z.array(z.string().regex(/^service\/[a-z0-9-]+\/[a-z0-9-]+$/)).default([]),
+});
 
 const Approval = z.strictObject({
   /** Who may decide: a name and the ssh public key that their decisions are signed with. */
@@ -64,7 +85,8 @@ const Approval = z.strictObject({
 export const Inventory = z
   .strictObject({
     name: Name,
-    nodes: z.record(Name, Node),
+    kubernetes: Kubernetes.optional(),
+    nodes: z.record(Name, Node).default({}),
     pods: z.record(Name, Pod).default({}),
     services: z.record(Name, Service).default({}),
     /** Nodes that forward between two others and can be read too, such as a router. */
@@ -75,6 +97,13 @@ export const Inventory = z
     const known = (name: string) => Object.hasOwn(inventory.nodes, name);
     const complain = (path: (string | number)[], message: string) =>
       context.addIssue({ code: 'custom', path, message });
+    if (inventory.kubernetes) {
+      for (const key of ['nodes', 'pods', 'services'] as const)
+        if (Object.keys(inventory[key]).length)
+          complain([key], 'a cluster says itself what it has; leave this out beside kubernetes');
+      if (inventory.paths.length) complain(['paths'], 'a cluster has no paths of this kind; leave this out');
+    } else if (Object.keys(inventory.nodes).length === 0)
+      complain(['nodes'], 'give nodes, or kubernetes for a cluster');
     for (const [name, pod] of Object.entries(inventory.pods)) {
       if (!known(pod.node)) complain(['pods', name, 'node'], `there is no node named ${pod.node}`);
       if ((pod.netns === undefined) === (pod.pid === undefined))
@@ -91,6 +120,7 @@ export const Inventory = z
   });
 
 export type Inventory = z.infer<typeof Inventory>;
+export type KubernetesSpec = z.infer<typeof Kubernetes>;
 export type ShellSpec = z.infer<typeof ShellSpec>;
 export type SshSpec = z.infer<typeof Ssh>;
 export type ServiceSpec = z.infer<typeof Service>;

@@ -50,8 +50,8 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
   );
   const best = strongest(verdicts);
   if (coded && best.kind === 'suspected') return coded;
-  const proves = verdicts.flatMap(({ kind, step, lost, counted }) =>
-    kind === 'proved' ? [{ step, lost, counted }] : [],
+  const proves = verdicts.flatMap(({ kind, step, lost, counted, share }) =>
+    kind === 'proved' ? [{ step, lost, counted, ...(share && { share }) }] : [],
   );
   return { ...best, proves };
 }
@@ -134,7 +134,14 @@ function judgeWindow(
         ...more,
         ...code,
       });
-    if (own < enough * against) return make('suspected', `${sum}: it explains only a part`, { ...more, ...next });
+    if (own < enough * against) {
+      // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
+      const together = own + elsewhere(cause, evidence, window, place);
+      const whole = doubt === undefined && together >= enough * against && together <= tooMuch * against;
+      if (!whole) return make('suspected', `${sum}: it explains only a part`, { ...more, ...next });
+      const says = `${sum}; with the other endpoints' it is ${shown(together)}`;
+      return make('proved', says, { ...more, share: true });
+    }
     if (own > tooMuch * packetsLost(evidence, probe, against))
       return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code });
     if (doubt !== undefined)
@@ -144,6 +151,22 @@ function judgeWindow(
   } catch (error) {
     return make('untested', reasonOf(error, evidence, place), base);
   }
+}
+
+/** What the same cause counted at the other receiving places, beyond their background. Those that were not seen count nothing. */
+function elsewhere(cause: Cause, evidence: Evidence, window: Window, place: Place): number {
+  if (place.role !== 'receiver') return 0;
+  const others = evidence.path.places.filter((one) => one.role === 'receiver' && one.name !== place.name);
+  return others.reduce((sum, other) => {
+    try {
+      const look: Look = { way: 'back', focus: focusOf(evidence, window, other) };
+      const counted = count(cause, factsAt(evidence, window, other, look));
+      return sum + Math.max(0, counted - backgroundOf(cause, evidence, window, other, look));
+    } catch (error) {
+      reasonOf(error, evidence, other);
+      return sum;
+    }
+  }, 0);
 }
 
 /** What rules a cause out, or why that could not be asked: a test that was not made clears nobody, and proves nothing. */

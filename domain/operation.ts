@@ -11,7 +11,9 @@ export type Operation =
       destinationPort: number;
       /** Where the entry leads: part of the match, so that a flow that was learned anew is left alone. */
       replySource: string;
-    };
+    }
+  /** Ends a process that others start again. `before` is the one that is meant: its id and start, as `PID:TICKS`. */
+  | { kind: 'process.restart'; name: string; before: string };
 
 /** The only settings that undrop may change, with the values it may give them. */
 export const allowedSysctls: Record<string, { least: number; most: number }> = {
@@ -20,10 +22,14 @@ export const allowedSysctls: Record<string, { least: number; most: number }> = {
   'net.netfilter.nf_conntrack_udp_timeout': { least: 5, most: 600 },
   'net.netfilter.nf_conntrack_udp_timeout_stream': { least: 5, most: 3600 },
   'net.ipv4.ipfrag_high_thresh': { least: 262_144, most: 1_073_741_824 },
+  'net.bridge.bridge-nf-call-iptables': { least: 0, most: 1 },
   'net.core.rmem_max': { least: 212_992, most: 134_217_728 },
   'net.core.netdev_max_backlog': { least: 100, most: 100_000 },
   'net.ipv4.neigh.default.gc_thresh3': { least: 128, most: 1_048_576 },
 };
+
+/** The only processes that undrop may end: each is supervised, and starts again. */
+export const allowedProcesses: readonly string[] = ['kube-proxy'];
 
 /** Why an operation may not be planned, or undefined. */
 export function forbidden(operation: Operation): string | undefined {
@@ -38,6 +44,10 @@ export function forbidden(operation: Operation): string | undefined {
       [source, destination, replySource].every((address) => /^[0-9a-f.:]{2,45}$/i.test(address)) &&
       [sourcePort, destinationPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
     return plain ? undefined : 'an entry to delete is named by addresses and ports, and one of these is none';
+  }
+  if (operation.kind === 'process.restart') {
+    if (!allowedProcesses.includes(operation.name)) return `undrop may not end ${operation.name}`;
+    return /^\d+:\d+$/.test(operation.before) ? undefined : `"${operation.before}" names no process`;
   }
   const range = Object.hasOwn(allowedSysctls, operation.key) ? allowedSysctls[operation.key] : undefined;
   if (!range) return `undrop may not change ${operation.key}`;
@@ -59,7 +69,10 @@ export function described(operation: Operation): string {
     }
     case 'conntrack.delete':
       return `delete the entry ${operation.source}:${operation.sourcePort} -> ${operation.destination}:${operation.destinationPort}, which leads to ${operation.replySource} (cannot be undone; it is learned anew)`;
+    case 'process.restart':
+      return `restart ${operation.name} (process ${operation.before.split(':')[0]}; its supervisor starts it again, which cannot be undone)`;
   }
 }
 
-export const reversible = (operation: Operation): boolean => operation.kind !== 'conntrack.delete';
+export const reversible = (operation: Operation): boolean =>
+  operation.kind === 'sysctl.set' || operation.kind === 'offload.set';

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 
-/** Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application. */
-const Route = z.enum(['path', 'reverse', 'service', 'endpoint', 'flow']);
+/**
+ * Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application by the
+ * Service's address, a node's port, its endpoint's own address, or on a flow that is there already.
+ */
+const Route = z.enum(['path', 'reverse', 'service', 'nodeport', 'endpoint', 'flow']);
 
 /** One probe of the runbook: what is sent in one window. */
 export const Probe = z.strictObject({

@@ -1,6 +1,6 @@
 import { described } from './operation.ts';
 import type { Runbook } from './runbook.ts';
-import type { DiagnoseResult, RemediateResult } from './runs.ts';
+import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
 import { sumLine, summarise, sumsOf } from './summary.ts';
 import { type Conclusion, openLoss } from './verdict.ts';
@@ -22,6 +22,15 @@ export function diagnosisMarkdown(
   conclusion: Conclusion,
 ): string {
   const lines = [`# ${run.path.text}: ${headline(conclusion)}`, '', `Run ${run.run}. ${escape(conclusion.says)}.`, ''];
+  if (run.survey) {
+    lines.push(
+      '## Where it was looked for',
+      '',
+      'A few datagrams on each path; the one that lost most was looked at.',
+      '',
+    );
+    lines.push(...run.survey.map((one) => `- ${escape(surveyLine(one))}`), '');
+  }
   lines.push('## What was lost', '', row(['step', 'question', 'sent', 'lost', '95 % interval', 'accounted for by']));
   lines.push(row(['---', '---', '--:', '--:', '---', '---']));
   for (const account of conclusion.accounts) {

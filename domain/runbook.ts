@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ExpressionError, expression, template } from './cel.ts';
+import { allowedProcesses } from './operation.ts';
 import { Probe } from './probe.ts';
 
 const checked = (check: (text: string) => unknown, words: string) =>
@@ -88,6 +89,7 @@ export const OperationTemplate = z.discriminatedUnion('kind', [
     features: z.record(z.string(), z.enum(['on', 'off'])),
   }),
   z.strictObject({ kind: z.literal('conntrack.delete'), flows: z.literal('stale') }),
+  z.strictObject({ kind: z.literal('process.restart'), name: z.enum(allowedProcesses) }),
 ]);
 export type OperationTemplate = z.infer<typeof OperationTemplate>;
 

@@ -32,9 +32,23 @@ export interface StepSummary {
   failed?: string;
 }
 
+/** What a survey of a Service found on one path: to the endpoint itself, and through the Service's address. */
+export interface SurveyRow {
+  target: string;
+  /** A client there keeps sending to what is no endpoint. */
+  stale: boolean;
+  sent: number;
+  lost: number;
+  serviceSent: number;
+  serviceLost: number;
+  failed?: string;
+}
+
 export interface DiagnoseProgress {
   phase: 'starting' | 'observing' | 'judging' | 'done';
   path?: Path;
+  /** Set where the target did not say where it is sent from. */
+  survey?: SurveyRow[];
   current?: string;
   steps: StepSummary[];
   conclusion?: string;
@@ -43,6 +57,7 @@ export interface DiagnoseProgress {
 export interface DiagnoseResult {
   run: string;
   path: Path;
+  survey?: SurveyRow[];
   evidence: EvidenceRef;
   runbook: string;
   steps: StepSummary[];
@@ -150,4 +165,15 @@ export interface RemediateResult {
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   report?: string;
+}
+
+/** One line of a survey for people: `pod/shop/web->service/shop/echo@echo-1: 0 of 40 lost, through the Service 21 of 40`. */
+export function surveyLine({ target, stale, sent, lost, serviceSent, serviceLost, failed }: SurveyRow): string {
+  if (failed !== undefined) return `${target}: not sent, ${failed}`;
+  const parts = [
+    sent ? `${lost} of ${sent} lost` : '',
+    serviceSent ? `through the Service ${serviceLost} of ${serviceSent}` : '',
+    stale ? 'a client there keeps sending to what is no endpoint' : '',
+  ];
+  return `${target}: ${parts.filter(Boolean).join(', ') || 'nothing could be sent'}`;
 }

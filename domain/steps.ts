@@ -3,7 +3,14 @@ import type { Edge, Evidence, Window } from './evidence.ts';
 import { situationOf } from './facts/facts.ts';
 import type { ProbeResult } from './probe.ts';
 import type { Methodology, Step } from './runbook.ts';
-import type { Path } from './target.ts';
+import { type Path, receiverOf } from './target.ts';
+
+/** Routes that need no listener or endpoint at the far end. */
+const reach = new Set(['service', 'flow', 'nodeport']);
+
+/** Whether a step can be taken on a path: a Service without endpoints has nobody who listens. */
+export const possible = ({ probe }: Step, path: Path): boolean =>
+  reach.has(probe.route) || receiverOf(path) !== undefined;
 
 /** The next step of the methodology that is worth taking, or undefined when all are taken. */
 export function nextDue(methodology: Methodology, evidence: Evidence, skipped: readonly string[]): Step | undefined {
@@ -13,6 +20,7 @@ export function nextDue(methodology: Methodology, evidence: Evidence, skipped: r
     (step) =>
       !step.onDemand &&
       !taken.has(step.id) &&
+      possible(step, evidence.path) &&
       (step.when === undefined || expression(step.when, 'step').evaluate(situation) === true),
   );
 }

@@ -1,3 +1,4 @@
+import type { Frontend } from './cluster.ts';
 import type { Inventory, ServiceSpec } from './inventory.ts';
 
 /** Where on the path a place stands: it sends the probes, forwards them, or receives them. */
@@ -14,6 +15,8 @@ export interface Place {
   /** Set for a pod: its namespace on the node. Not set: the namespace in which the node's shell stands. */
   netns?: string;
   pid?: number;
+  /** What it is in a cluster: names are given anew, these are not. */
+  uid?: string;
 }
 
 /** What is diagnosed: from one place to another, with every place on the way that can be read. */
@@ -22,7 +25,19 @@ export interface Path {
   places: Place[];
   /** Another pod on the sender's node: it sends at the same time where two sources must collide. */
   peer?: Place;
-  service?: ServiceSpec & { name: string };
+  service?: PathService;
+}
+
+export interface PathService extends ServiceSpec {
+  name: string;
+  /** Further addresses that lead to it: node ports, external addresses, ports of hosts. */
+  frontends?: Frontend[];
+}
+
+/** The end that receives: undrop's listener is there. A Service without endpoints has none. */
+export function receiverOf({ places }: Path): Place | undefined {
+  const last = places.at(-1);
+  return last?.role === 'receiver' ? last : undefined;
 }
 
 export class TargetError extends Error {}

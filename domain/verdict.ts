@@ -13,7 +13,9 @@ export interface Verdict {
   lost: number;
   counted: number;
   /** Every step whose loss the cause is proved to explain. */
-  proves: { step: string; lost: number; counted: number }[];
+  proves: { step: string; lost: number; counted: number; share?: true }[];
+  /** Its count is one endpoint's share of a loss that all endpoints of a Service have together. */
+  share?: true;
   /** Set on a proved cause that another proved cause produces. */
   effectOf?: string;
   /** The step that would turn a suspicion into proof or refutation. */
@@ -33,7 +35,7 @@ export interface Account {
   replyLost: number;
   oneWay: boolean;
   /** `lost`: the loss that the count was held against, which may be the requests or the replies alone. */
-  explained: { cause: string; place: string; counted: number; counter: string; lost: number }[];
+  explained: { cause: string; place: string; counted: number; counter: string; lost: number; share?: true }[];
 }
 
 /** A step is explained from this share of its loss on. */
@@ -44,8 +46,18 @@ const enough = 0.8;
  * Counts of the same loss, such as an effect's or the next place's, are not added up.
  */
 function accountedFor({ lost, requestLost, replyLost, explained }: Account): number {
-  const most = (loss: number): number =>
-    Math.max(0, ...explained.flatMap((one) => (one.lost === loss ? [Math.min(one.counted, loss)] : [])));
+  const most = (loss: number): number => {
+    const counts = explained.flatMap((one) => (one.lost === loss && !one.share ? [Math.min(one.counted, loss)] : []));
+    // Shares of several endpoints are of different datagrams.
+    const causes = [...new Set(explained.map(({ cause }) => cause))];
+    const shares = causes.map((cause) =>
+      explained.reduce(
+        (sum, one) => sum + (one.share && one.cause === cause && one.lost === loss ? one.counted : 0),
+        0,
+      ),
+    );
+    return Math.max(0, ...counts, ...shares.map((sum) => Math.min(sum, loss)));
+  };
   // Where as many replies as requests were lost, two counts of that size may be of the same loss.
   return Math.max(most(lost), most(requestLost) + (replyLost === requestLost ? 0 : most(replyLost)));
 }

@@ -5,13 +5,15 @@ import { parseYaml } from '../domain/yaml.ts';
 /** One way to break a lab, and what undrop must find then. */
 export const Fault = z.strictObject({
   id: z.string(),
-  lab: z.enum(['netns', 'vm']),
+  lab: z.enum(['netns', 'vm', 'kubernetes']),
   /** A healthy setting that fools other tools: nothing may be proved. */
   confuser: z.boolean().default(false),
   title: z.string(),
   target: z.string(),
   /** CAUSE@place for everything that must be proved; nothing else may be. */
-  expect: z.array(z.string().regex(/^[A-Z0-9-]+@[a-z0-9]+$/)),
+  expect: z.array(z.string().regex(/^[A-Z0-9-]+@[a-z0-9.]+$/)),
+  /** kube-proxy's mode in which it is tried. */
+  mode: z.enum(['iptables', 'nftables']).default('iptables'),
   /** The remedy that cures it. */
   remedy: z.string().optional(),
   inject: z.string(),

@@ -6,13 +6,18 @@ import { Inventory } from '../domain/inventory.ts';
 import { parseYaml } from '../domain/yaml.ts';
 import { type Fault, faults } from './fault.ts';
 
+/** Labs with an inventory file of their own, which the accuracy matrix goes through. */
 export const labs = ['netns', 'vm'] as const;
-export type Lab = (typeof labs)[number];
+/** The nodes of the Kubernetes lab are found through its API server. */
+export type Lab = (typeof labs)[number] | 'kubernetes';
 
 /** A lab script failed; the message ends with what it said. */
 export class LabError extends Error {}
 
 export const labHome = (lab: Lab): string => fileURLToPath(new URL(lab, import.meta.url));
+/** How the Kubernetes lab is reached as its admin, once it is up. */
+export const kubeconfig = '/run/undrop-lab/kubernetes/admin.kubeconfig';
+export const kubectl = '/run/undrop-lab/kubernetes/kubectl';
 const quiet = (lab: Lab, env: Record<string, string> = {}) =>
   $({ quiet: true, env: { ...process.env, ...env, UNDROP_LAB_HOME: labHome(lab) } });
 
@@ -24,10 +29,16 @@ export async function up(lab: Lab, onLine?: (line: string) => void): Promise<voi
 
 export const down = async (lab: Lab): Promise<void> => script(lab, 'down.sh');
 
+/** Builds what a lab is made of, where it is not yet in the cache. `up` does it too, but then it is waited for there. */
+export async function build(lab: 'vm' | 'kubernetes', onLine?: (line: string) => void): Promise<void> {
+  await script(lab, 'build.sh', onLine);
+  if (lab === 'kubernetes') await script(lab, 'images.sh', onLine);
+}
+
 async function script(lab: Lab, name: string, onLine?: (line: string) => void): Promise<void> {
   const running = quiet(lab)`sh ${`${labHome(lab)}/${name}`}`;
-  for (const stream of [running.stdout, running.stderr])
-    stream.on('data', (chunk: Buffer) => onLine?.(chunk.toString().trim().split('\n').at(-1) ?? ''));
+  // Progress is told on stderr; stdout is the result.
+  running.stderr.on('data', (chunk: Buffer) => onLine?.(chunk.toString().trim().split('\n').at(-1) ?? ''));
   await running.catch((error: unknown) => {
     throw failed(`${lab}/${name}`, error);
   });
@@ -45,10 +56,16 @@ export const inject = async (fault: Fault): Promise<void> => snippet(fault, 'inj
 export const heal = async (fault: Fault): Promise<void> => snippet(fault, 'heal');
 
 async function snippet(fault: Fault, what: 'inject' | 'heal'): Promise<void> {
-  const running = quiet(fault.lab)({ input: `set -eu\n. "$UNDROP_LAB_HOME/lib.sh"\n${fault[what]}` })`sh -s`;
-  await running.catch((error: unknown) => {
-    throw failed(`${what} ${fault.id}`, error);
+  await inLab(fault.lab, fault[what], `${what} ${fault.id}`);
+}
+
+/** Runs shell with the words of the lab's lib.sh. @returns what it prints */
+export async function inLab(lab: Lab, shell: string, what = shell): Promise<string> {
+  const running = quiet(lab)({ input: `set -eu\n. "$UNDROP_LAB_HOME/lib.sh"\n${shell}` })`sh -s`;
+  const { stdout } = await running.catch((error: unknown) => {
+    throw failed(what, error);
   });
+  return stdout;
 }
 
 const failed = (what: string, error: unknown): LabError => {

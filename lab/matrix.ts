@@ -1,12 +1,15 @@
 import { conclude } from '../domain/conclude.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import { evidenceOf } from '../domain/steps.ts';
-import { resolveTarget } from '../domain/target.ts';
+import { type ClusterView } from '../domain/cluster.ts';
+import { parseTarget } from '../domain/cluster-target.ts';
+import type { Inventory } from '../domain/inventory.ts';
+import { type Path, resolveTarget } from '../domain/target.ts';
 import type { Conclusion, VerdictKind } from '../domain/verdict.ts';
 import { collect } from '../nodes/observing/collect.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import type { Fault } from './fault.ts';
-import { heal, inject, labInventory } from './lab.ts';
+import { LabError, heal, inject, labInventory } from './lab.ts';
 
 /** What the judge said while one fault was there. */
 export interface MatrixRow {
@@ -23,12 +26,13 @@ export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<Mat
   const shells = new ShellPool(inventory);
   try {
     await inject(fault);
-    const parts = await collect(shells, resolveTarget(inventory, fault.target), runbook, { windowMs: 1500 });
+    const target = await resolved(inventory, shells, fault.target);
+    const parts = await collect(shells, target.path, runbook, { ...target, windowMs: 1500 });
     const conclusion = conclude(runbook, evidenceOf(parts));
-    const proved = conclusion.roots.map(({ cause, place }) => `${cause}@${place}`).toSorted();
-    const effects = conclusion.verdicts
-      .filter((one) => one.effectOf !== undefined)
-      .map((one) => `${one.cause}@${one.place}`);
+    const named = ({ cause, place }: { cause: string; place: string }): string =>
+      `${cause}@${labName(target.path, place)}`;
+    const proved = [...new Set(conclusion.roots.map(named))].toSorted();
+    const effects = conclusion.verdicts.filter((one) => one.effectOf !== undefined).map(named);
     // An effect of the expected cause may be listed too; nothing else may be proved.
     const unexpected = proved.filter((one) => !fault.expect.includes(one));
     const missed = fault.expect.filter((one) => !proved.includes(one) && !effects.includes(one));
@@ -38,9 +42,27 @@ export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<Mat
     try {
       await heal(fault);
     } finally {
-      shells.close();
+      await shells.close();
     }
   }
+}
+
+async function resolved(
+  inventory: Inventory,
+  shells: ShellPool,
+  text: string,
+): Promise<{ path: Path; view?: ClusterView }> {
+  if (!inventory.kubernetes) return { path: resolveTarget(inventory, text) };
+  const { from, to } = parseTarget(text);
+  if (!from) throw new LabError(`${text}: a fault of a lab says where it is seen from`);
+  const { Reader, resolvePath } = await import('../cluster/index.ts');
+  return resolvePath(new Reader((await shells.cluster()).config), from, to);
+}
+
+/** Pods get new names at each start: a place of the matrix is `echo.n2`, by the first word of its name and its node. */
+function labName({ places }: Path, name: string): string {
+  const place = places.find((one) => one.name === name);
+  return place?.uid !== undefined && name !== place.node ? `${name.split(/[-.]/)[0]}.${place.node}` : name;
 }
 
 const marks: Record<VerdictKind, string> = { proved: '**P**', suspected: 's', refuted: '·', untested: '–' };

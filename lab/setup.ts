@@ -7,7 +7,7 @@ import { access, readFile } from 'node:fs/promises';
 import { $, ProcessOutput } from 'zx';
 import { temporalBinary } from '../worker/binary.ts';
 import { workflowBundle } from '../worker/worker.ts';
-import { LabError, labHome } from './lab.ts';
+import { LabError, build } from './lab.ts';
 
 /** Programs by the Debian package that brings them. */
 const demo: Record<string, string> = {
@@ -16,7 +16,7 @@ const demo: Record<string, string> = {
 }; // prettier-ignore
 const tests: Record<string, string> = {
   ...demo, tcpdump: 'tcpdump', busybox: 'busybox', sshd: 'openssh-server', 'ssh-keygen': 'openssh-client', cpio: 'cpio',
-  'qemu-system-x86_64': 'qemu-system-x86',
+  'qemu-system-x86_64': 'qemu-system-x86', openssl: 'openssl', unshare: 'util-linux', mount: 'mount',
 }; // prettier-ignore
 
 const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
@@ -38,9 +38,10 @@ export async function setUp(what: 'demo' | 'tests', tell: (line: string) => void
   tell('bundling the workflows');
   await workflowBundle();
   if (what === 'demo') return;
-  // The guest takes two minutes to build, once: said here, and not inside a test that seems to hang.
+  // What labs are made of takes minutes to build, once: said here, and not inside a test that seems to hang.
   tell('building the guest of the VM lab, once');
-  await $({ quiet: true })`sh ${`${labHome('vm')}/build.sh`}`.catch(failed('the guest of the VM lab'));
+  await build('vm');
+  await build('kubernetes', (line) => tell(line.replace(/^kubernetes lab: /, '')));
 }
 
 async function installed(programs: Record<string, string>, tell: (line: string) => void): Promise<void> {
@@ -72,14 +73,20 @@ const failed =
     throw new LabError(`${what} failed: ${said}`);
   };
 
+/** Long enough to stay readable, short enough that nobody takes it for hung. */
+const signOfLifeMs = 20_000;
+
 if (import.meta.main) {
   const started = Date.now();
   let shown = '';
+  let last = 0;
   const tell = (line: string): void => {
-    // A build reports each second; here only what is new is worth a line.
+    // A build reports each second; here what is new is worth a line, and now and then that it goes on.
     const kind = line.split(':')[0] ?? line;
-    if (kind !== shown) process.stderr.write(`setup ${((Date.now() - started) / 1000).toFixed(0)} s: ${line}\n`);
+    if (kind === shown && Date.now() - last < signOfLifeMs) return;
+    process.stderr.write(`setup ${((Date.now() - started) / 1000).toFixed(0)} s: ${line}\n`);
     shown = kind;
+    last = Date.now();
   };
   try {
     await setUp(process.argv[2] === 'demo' ? 'demo' : 'tests', tell);

@@ -236,14 +236,54 @@ while True:
     });
   });
 
+  describe('two senders that must collide', () => {
+    const listing = () => sh('ls', '-A', '/dev/shm');
+    const order = (over: Partial<SendOrder>): SendOrder => ({
+      group: ++group, address: places[1].address, port: 9, sizes: [64], count: 200, rate: 0, waitMs: 0, ...over,
+    }); // prettier-ignore
+    const two = async (changes: Partial<SendOrder>[]): Promise<Promise<[unknown, number]>[]> => {
+      const both = [await opened(places[0]), await opened(places[0])] as const;
+      const meet = await both[0].meet();
+      const began = performance.now();
+      return both.map(async (one, turn): Promise<[unknown, number]> => {
+        const answer = await one.send(order({ meet, turn, source: 'one', ...changes[turn] })).catch(String);
+        return [answer, performance.now() - began];
+      });
+    };
+
+    test('wait for each other before each datagram, and leave nothing behind', async () => {
+      const before = listing();
+      const [fast, slow] = await Promise.all(await two([{}, { rate: 200 }]));
+      expect([fast![0], slow![0]]).toMatchObject([{ sent: { 64: 200 } }, { sent: { 64: 200 } }]);
+      expect(fast![1]).toBeGreaterThan(950);
+      expect(listing()).toBe(before);
+    });
+
+    test('but not for one that is done', async () => {
+      const answers = await Promise.all(await two([{}, { count: 20 }]));
+      expect(answers.map(([answer]) => answer)).toMatchObject([{ sent: { 64: 200 } }, { sent: { 64: 20 } }]);
+    });
+
+    test('nor for ever: where the other is killed nothing is concluded', async () => {
+      const sending = await two([{}, { rate: 20 }]);
+      await sleep(300);
+      const before = listing();
+      probers.at(-1)!.close();
+      const [[left], [killed]] = (await Promise.all(sending)) as [[unknown, number], [unknown, number]];
+      expect(left).toMatch(/probing at p1: RuntimeError: the two senders did not get to run at the same time/);
+      expect(killed).toMatch(/it was ended/);
+      expect(listing()).toBe(before);
+    }, 15_000);
+  });
+
   describe('its end', () => {
     test('comes when it is closed', async () => {
       const prober = await opened(places[0]);
-      await prober.now();
+      await prober.meet();
       expect(running()).toHaveLength(1);
       prober.close();
       await until('it is gone', () => running().length === 0);
-      await expect(prober.now()).rejects.toThrow(/probing at p1: it was ended/);
+      await expect(prober.meet()).rejects.toThrow(/probing at p1: it was ended/);
     });
 
     test('comes when its shell is closed, even while it sends; the waiting caller is told', async () => {
@@ -257,9 +297,9 @@ while True:
 
     test('comes by itself after its time', async () => {
       const prober = await opened(places[0], shell, 1_000);
-      await prober.now();
+      await prober.meet();
       await until('it is gone', () => running().length === 0, 3_000);
-      await expect(prober.now()).rejects.toThrow(/probing at p1: /);
+      await expect(prober.meet()).rejects.toThrow(/probing at p1: /);
     });
 
     // Slow enough that it would go on for minutes.
@@ -295,7 +335,7 @@ while True:
         import { ProcessShell } from '${root}nodes/shells/process.ts';
         const prober = new Prober(${JSON.stringify(places[0])}, '${run}');
         await prober.open(new ProcessShell(), ${lifeMs});
-        await prober.now();
+        await prober.meet();
         console.log('asked');
         await prober.send(${JSON.stringify(slow())});`;
       const asker = spawn(process.execPath, ['--input-type=module', '-e', script], {
@@ -341,7 +381,7 @@ while True:
       expect(await take()).toMatchObject([{ sent: 10, lost: 0 }]);
     } finally {
       observer.close();
-      pool.close();
+      await pool.close();
     }
   });
 
@@ -369,7 +409,7 @@ while True:
         ['small', 10],
       ]);
     } finally {
-      pool.close();
+      await pool.close();
     }
   });
 
@@ -383,8 +423,7 @@ while True:
   test('an order that cannot be carried out gives its reason, and the next one works', async () => {
     const prober = await opened(places[0]);
     await expect(prober.report(1)).rejects.toThrow(/probing at p1: AttributeError/);
-    const before = await prober.now();
-    expect(await prober.now()).toBeGreaterThan(before);
+    expect(await prober.meet()).toMatch(/^\/proc\/\d+\/fd\/\d+$/);
   });
 
   test('without python3 the place is named, and what is missing there', async () => {

@@ -39,7 +39,7 @@ real(
     diagnosis = await diagnosed(session, fault.target);
   }, 240_000);
   afterAll(async () => {
-    shells.close();
+    await shells.close();
     await road.close();
     await down('vm');
   }, 60_000);

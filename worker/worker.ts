@@ -76,7 +76,7 @@ export async function startWorker(
       await worker.run();
     } finally {
       observers.closeAll();
-      shells.close();
+      await shells.close();
       await connection.close();
     }
   };

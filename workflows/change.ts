@@ -90,7 +90,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     stage(`${why}: putting every value back`);
     return await revert(why);
   } finally {
-    await CancellationScope.nonCancellable(() => reading.release(held.id));
+    await CancellationScope.nonCancellable(() => reading.release(held.id, plan.run));
   }
 
   /** Looks until the effect shows or its time is over. */

@@ -43,9 +43,10 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     setCurrentDetails(details(input, progress));
   };
   publish(input.visible, { target: input.target, phase: 'observing' });
-  const { path, runbook } = await quick.resolve(input.target);
-  progress.path = path;
   try {
+    const { path, runbook, survey } = await node.resolve(run, input.target);
+    progress.path = path;
+    if (survey) progress.survey = survey;
     show('observing', 'control');
     let { evidence, next } = await node.begin(run, path, input.windowMs);
     const skipped: string[] = [];
@@ -69,7 +70,8 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     progress.conclusion = judged.says;
     const { conclusion, kind, says } = judged;
     const roots = judged.roots.map(({ cause, place }) => ({ cause, place }));
-    const result = { run, path, evidence, runbook, steps: progress.steps, conclusion, kind, says, roots };
+    const found = { run, path, evidence, runbook, steps: progress.steps, conclusion, kind, says, roots };
+    const result = { ...found, ...(survey && { survey }) };
     const report = await quick.writeDiagnosis(result);
     publish(input.visible, { phase: 'done', conclusion: roots.map(({ cause }) => cause).join(' ') || kind });
     const remediation =
@@ -78,7 +80,7 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     return { ...result, report, ...(remediation !== undefined && { remediation }) };
   } catch (error) {
     // Probers end with their session anyway; this only spares the nodes the wait.
-    await CancellationScope.nonCancellable(() => quick.release(run));
+    await CancellationScope.nonCancellable(() => quick.release(run, run));
     if (isCancellation(error)) publish(input.visible, { phase: 'cancelled' });
     throw error;
   }

@@ -13,7 +13,10 @@ interface Options {
 
 export const diagnose = new Command('diagnose')
   .description('find out whether and why a target loses UDP datagrams')
-  .argument('<target>', "FROM->TO: nodes, pods or, as TO, a Service of the inventory, such as 'web-1->dns'")
+  .argument(
+    '<target>',
+    "in a cluster service/NAMESPACE/NAME or FROM->TO with pod/NAMESPACE/NAME and node/NAME; else names of the inventory, such as 'web-1->dns'",
+  )
   .addOption(inventoryOption())
   .addOption(windowOption())
   .option('-p, --propose', 'make a plan for what is proved, which then waits for approval')
@@ -23,16 +26,24 @@ export const diagnose = new Command('diagnose')
     'after',
     `
 Examples:
+  undrop diagnose service/shop/dns
+  undrop diagnose 'pod/shop/web-1->service/shop/dns:53'
+  undrop diagnose 'node/n1->node/n2' --window 5
   undrop diagnose 'web-1->dns'
   undrop diagnose 'node-1->node-2' --propose
   undrop diagnose 'web-1->web-2' --json | jq .conclusion.says
 `,
   )
   .action(async (target: string, { inventory: file, window, propose, all, json }: Options) => {
-    const { TargetError, resolveTarget } = await import('../../domain/target.ts');
+    const [{ TargetError, resolveTarget }, { parseTarget }] = await Promise.all([
+      import('../../domain/target.ts'),
+      import('../../domain/cluster-target.ts'),
+    ]);
     const windowMs = windowMsOf(window);
     try {
-      resolveTarget(await readInventory(file), target);
+      const inventory = await readInventory(file);
+      if (inventory.kubernetes) parseTarget(target);
+      else resolveTarget(inventory, target);
     } catch (error) {
       if (error instanceof TargetError) throw new UserError(error.message);
       throw error;

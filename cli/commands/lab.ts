@@ -1,9 +1,23 @@
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
 
 const load = () => import('../../lab/lab.ts');
-const labOption = (): Option => new Option('-l, --lab <lab>', 'which lab').choices(['netns', 'vm']).default('netns');
-type Lab = { lab: 'netns' | 'vm' };
+const names = ['netns', 'vm', 'kubernetes'] as const;
+type Name = (typeof names)[number];
+const labArgument = (): Argument => new Argument('[lab]', 'which lab (default: netns)').choices(names);
+const labOption = (): Option => new Option('-l, --lab <lab>', 'the same').choices(names);
+
+/** A lab may be named in either way. */
+function named(argument: Name | undefined, { lab }: { lab?: Name }): Name {
+  if (argument && lab && argument !== lab) throw new UserError(`which lab, ${argument} or ${lab}?`);
+  return argument ?? lab ?? 'netns';
+}
+
+/** How what is in the lab is then looked at. */
+const inventoryOf = (lab: Name, kubeconfig: string): { env: string; option: string } =>
+  lab === 'kubernetes'
+    ? { env: `KUBECONFIG=${kubeconfig} `, option: '' }
+    : { env: '', option: ` -i lab/${lab}/undrop.yaml` };
 
 /** Runs a lab's work; what its scripts complain about is all that the user needs. */
 async function inLab(work: (lab: typeof import('../../lab/lab.ts')) => Promise<void>): Promise<void> {
@@ -18,21 +32,29 @@ async function inLab(work: (lab: typeof import('../../lab/lab.ts')) => Promise<v
 
 const up = new Command('up')
   .description('make the lab: namespaces of undrop’s own, nothing of this machine is touched')
+  .addArgument(labArgument())
   .addOption(labOption())
-  .action(({ lab }: Lab) =>
+  .action((argument: Name | undefined, options: { lab?: Name }) =>
     inLab(async (labs) => {
+      const lab = named(argument, options);
       await labs.up(lab, progress);
       clearProgress();
-      print(
-        `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
-      );
+      if (lab === 'kubernetes')
+        print(`the kubernetes lab is up: export KUBECONFIG=${labs.kubeconfig} (its kubectl: ${labs.kubectl})`);
+      else
+        print(
+          `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
+        );
     }),
   );
 
 const down = new Command('down')
   .description('remove the lab, also after a crash')
+  .addArgument(labArgument())
   .addOption(labOption())
-  .action(({ lab }: Lab) => inLab((labs) => labs.down(lab)));
+  .action((argument: Name | undefined, options: { lab?: Name }) =>
+    inLab((labs) => labs.down(named(argument, options))),
+  );
 
 const breaks = new Command('break')
   .description('inject a fault')
@@ -41,7 +63,8 @@ const breaks = new Command('break')
     inLab(async (labs) => {
       const fault = labs.faultNamed(id);
       await labs.inject(fault);
-      print(`${fault.title}. Try: undrop diagnose '${fault.target}' -i lab/${fault.lab}/undrop.yaml`);
+      const { env, option } = inventoryOf(fault.lab, labs.kubeconfig);
+      print(`${fault.title}. Try: ${env}undrop diagnose '${fault.target}'${option}`);
     }),
   );
 
@@ -57,7 +80,7 @@ const list = new Command('faults')
     const { faults } = await import('../../lab/fault.ts');
     if (json) return printJson(faults());
     for (const { id, lab, title, expect } of faults())
-      print(`${id.padEnd(28)} ${lab.padEnd(6)} ${expect.join(' ') || paint.dim('nothing')}  ${paint.dim(title)}`);
+      print(`${id.padEnd(28)} ${lab.padEnd(10)} ${expect.join(' ') || paint.dim('nothing')}  ${paint.dim(title)}`);
   });
 
 const matrix = new Command('matrix')

@@ -54,7 +54,7 @@ export const collect = new Command('collect')
       if (error instanceof TargetError) throw new UserError(error.message);
       throw error instanceof Error ? new UserError(error.message, exit.failed) : error;
     } finally {
-      shells.close();
+      await shells.close();
     }
   });
 

@@ -1,6 +1,6 @@
 import { headline, nextLine } from '../../domain/report.ts';
 import type { Runbook } from '../../domain/runbook.ts';
-import type { StepSummary } from '../../domain/runs.ts';
+import { type StepSummary, type SurveyRow, surveyLine } from '../../domain/runs.ts';
 import { sumLine, summarise, sumsOf } from '../../domain/summary.ts';
 import type { Conclusion } from '../../domain/verdict.ts';
 import { paint, print, wrapped } from '../output.ts';
@@ -17,6 +17,14 @@ export function printStep({ step, question, sent, lost, failed }: StepSummary): 
   const share = sent ? `${((100 * lost) / sent).toFixed(lost && lost < sent ? 1 : 0)} %` : '';
   const counts = `${number(lost).padStart(5)} of ${number(sent).padEnd(5)} lost ${share.padStart(6)}`;
   print(`  ${name} ${lost >= 3 ? paint.red(counts) : paint.green(counts)}  ${paint.dim(question)}`);
+}
+
+/** Which paths were tried, and which one is looked at. */
+export function printSurvey(rows: readonly SurveyRow[], chosen: string): void {
+  for (const row of rows) {
+    const mark = row.target === chosen ? paint.bold('*') : ' ';
+    print(`${mark} ${'survey'.padEnd(9)} ${paint.dim(wrapped(surveyLine(row), 12))}`);
+  }
 }
 
 /** The whole answer: what explains the loss, what was ruled out by which number, what was not tested, what next. */

@@ -3,6 +3,7 @@ import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
+import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
 import { probedFlow, staleFacts } from './stale.ts';
 import { Unseen } from './unread.ts';
@@ -12,7 +13,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -42,7 +43,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     senderExtra: sender ? ofFamily(path, beyondControl(evidence, window, sender.name).counters) : {},
     before: ofFamily(path, window.before.samples[place.name]?.gauges ?? {}),
     after: ofFamily(path, after.gauges),
-    place: { name: place.name, role: place.role, root: after.root },
+    place: { name: place.name, role: place.role, root: after.root, first: translatesFirst(evidence, place) },
     step: window.step,
     probe: probeFacts(window.probe),
     probes: Object.fromEntries(probesByStep(evidence).map(([step, probe]) => [step, probeFacts(probe)])),
@@ -52,6 +53,9 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     masquerade: masqueradeFacts(full),
     stale: staleFacts(evidence, window, place),
     path: pathFacts(evidence, window),
+    service: serviceFacts(evidence, place),
+    plane: planeFacts(evidence, place),
+    direct: directFacts(evidence),
   };
 }
 
@@ -65,9 +69,19 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
     echo: path.service?.probe === 'echo',
     plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
     staleFlow: probedFlow(evidence) !== undefined,
+    nodePort: path.service?.frontends?.some(({ kind }) => kind === 'node') === true,
+    senderIsNode: path.places[0]?.address === path.places[0]?.nodeAddress,
   };
 }
-export const situationNames = ['peer', 'service', 'echo', 'plainMasquerade', 'staleFlow'] as const;
+export const situationNames = [
+  'peer',
+  'service',
+  'echo',
+  'plainMasquerade',
+  'staleFlow',
+  'nodePort',
+  'senderIsNode',
+] as const;
 
 /** One result per step; chips of a coded step are windows of their own. */
 function probesByStep(evidence: Evidence): [string, ProbeResult][] {

@@ -1,6 +1,7 @@
 import { type Evidence, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import { significant } from '../statistics.ts';
+import { receiverOf } from '../target.ts';
 import { Unseen } from './unread.ts';
 
 /** Where a sweep over sizes breaks. `sharp`: everything up to `passes` arrives, nothing from `fails` on does. */
@@ -35,7 +36,7 @@ export function cliffOf(probe: ProbeResult | undefined): Cliff {
 export function senderMtu(evidence: Evidence): number {
   const [sender] = evidence.path.places;
   const sample = sender && fullSample(evidence, sender.name);
-  const device = sample?.routes[evidence.path.places.at(-1)?.address ?? '']?.device;
+  const device = sample?.routes[receiverOf(evidence.path)?.address ?? '']?.device;
   return sample?.links.find((link) => link.name === device)?.mtu ?? 1500;
 }
 

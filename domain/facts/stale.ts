@@ -1,3 +1,4 @@
+import { frontendsOf } from '../cluster.ts';
 import { type Evidence, type Window, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { Entry } from '../sample.ts';
@@ -26,10 +27,10 @@ export function staleFacts(
   evidence: Evidence,
   window: Window,
   place: Place,
-): Record<StaleKind, StaleFlows> & { fresh: Pick<ProbeResult, 'sent' | 'lost' | 'answered'> } {
+): Record<StaleKind, StaleFlows> & { endpoints: number; fresh: Pick<ProbeResult, 'sent' | 'lost' | 'answered'> } {
   const { service } = evidence.path;
   const sample = fullSample(evidence, place.name);
-  if (!service || service.endpoints.length === 0) return unread('the target is no Service with endpoints');
+  if (!service) return unread('the target is no Service with endpoints');
   if (!sample || 'entries' in sample.missing)
     return unread(`conntrack entries could not be listed here: ${sample?.missing['entries'] ?? 'no sample'}`);
   const all = staleEntries(evidence, place);
@@ -52,7 +53,7 @@ export function staleFacts(
   const fresh = ['service', 'small'].flatMap(
     (step) => evidence.windows.find((one) => one.step === step && one.probe)?.probe ?? [],
   )[0] ?? { sent: 0, lost: 0, answered: 0 };
-  return { dead: of('dead'), untranslated: of('untranslated'), fresh };
+  return { dead: of('dead'), untranslated: of('untranslated'), fresh, endpoints: service.endpoints.length };
 }
 
 const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destination ? 'untranslated' : 'dead');
@@ -68,11 +69,12 @@ export function probedFlow(evidence: Evidence): Entry | undefined {
 /** The stale entries themselves, for probing their flow and for deleting exactly them. */
 export function staleEntries(evidence: Evidence, place: Place): Entry[] {
   const { service } = evidence.path;
-  if (!service || service.endpoints.length === 0) return [];
+  if (!service) return [];
   const alive = (entry: Entry): boolean =>
     service.endpoints.some(({ address, port }) => entry.replySource === address && entry.replySourcePort === port);
   const entries = fullSample(evidence, place.name)?.entries ?? [];
-  return entries.filter(
-    (entry) => entry.destination === service.address && entry.destinationPort === service.port && !alive(entry),
-  );
+  const frontends = frontendsOf(service);
+  const ours = (entry: Entry): boolean =>
+    frontends.some(({ address, port }) => entry.destination === address && entry.destinationPort === port);
+  return entries.filter((entry) => ours(entry) && !alive(entry));
 }

@@ -1,6 +1,6 @@
 import { type Delta, type Evidence, type Window, deltaOf, fullSample } from '../evidence.ts';
 import type { Sample } from '../sample.ts';
-import type { Path, Place } from '../target.ts';
+import { type Path, type Place, receiverOf } from '../target.ts';
 import { mostLinkDrops } from './moved.ts';
 import { Unseen, unread } from './unread.ts';
 
@@ -45,11 +45,13 @@ export function ofFamily(path: Path, numbers: Record<string, number>): Record<st
  * nothing to such a hop.
  */
 function destinationOf(evidence: Evidence, place: Place, way: Way): string {
-  const { places } = evidence.path;
-  const [near, far] = way === 'back' ? [places.at(-1), places[0]] : [places[0], places.at(-1)];
+  const [sender] = evidence.path.places;
+  // A receiver other than the probed one answers from where it is itself.
+  const receiver = place.role === 'receiver' ? place : receiverOf(evidence.path);
+  const [near, far] = way === 'back' ? [receiver, sender] : [sender, receiver];
   if (!near || !far) return '';
   const between = place.role === 'hop' && place.node !== near.node && place.node !== far.node;
-  const tunnel = places.find((one) => one.role === 'hop' && one.node === near.node);
+  const tunnel = evidence.path.places.find((one) => one.role === 'hop' && one.node === near.node);
   const tunnelled = between && tunnel && tunnelOf(fullSample(evidence, tunnel.name), far.address, tunnels) !== '';
   return tunnelled ? far.nodeAddress : far.address;
 }

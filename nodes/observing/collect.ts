@@ -1,3 +1,4 @@
+import type { ClusterView } from '../../domain/cluster.ts';
 import { conclude } from '../../domain/conclude.ts';
 import type { Evidence } from '../../domain/evidence.ts';
 import { type ProbeResult, addProbes } from '../../domain/probe.ts';
@@ -12,6 +13,8 @@ interface Collecting {
   windowMs: number;
   /** Called after each step, with what was sent and lost, or why it could not be sent. */
   onStep?: (step: Step, result: ProbeResult | { failed: string }) => void;
+  /** What the API of a cluster says of the target. */
+  view?: ClusterView;
   signal?: AbortSignal;
 }
 
@@ -23,12 +26,12 @@ export async function collect(
   shells: ShellPool,
   path: Path,
   runbook: Runbook,
-  { windowMs, onStep, signal }: Collecting,
+  { windowMs, onStep, view, signal }: Collecting,
 ): Promise<EvidenceParts> {
   const mark = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex');
   const observer = new Observer(shells, path, mark);
   try {
-    const first = await observer.edge('full', signal);
+    const first = await observer.begin(view, signal);
     if (Object.keys(first.samples).length === 0)
       throw new Error(`no place of ${path.text} can be read: ${Object.values(first.failed).join('; ')}`);
     const collected: EvidenceParts = { path, first, parts: [await observer.control(windowMs, signal)] };

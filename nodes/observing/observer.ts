@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type ClusterView, type Plane, frontendsOf } from '../../domain/cluster.ts';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
 import { senderMtu } from '../../domain/facts/sizes.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
 import { probedFlow } from '../../domain/facts/stale.ts';
-import type { Path, Place } from '../../domain/target.ts';
+import { type Path, type Place, receiverOf } from '../../domain/target.ts';
 import { Prober, type SendOrder } from '../probing/prober.ts';
+import { readPlane } from '../sampling/plane.ts';
 import { takeSample } from '../sampling/sample.ts';
+import { located } from '../shells/locate.ts';
 import type { ShellPool } from '../shells/pool.ts';
 
 /** How long answers may take after the last datagram: more than any round trip worth waiting for. */
@@ -37,6 +40,9 @@ export class Observer {
   /** Why a place is not asked again: it did not answer at first, or twice in a row later. */
   private readonly silent = new Map<string, { times: number; why: string }>();
 
+  /** Pods' places with a process of theirs, found once a run. */
+  private readonly found = new Map<string, Promise<Place>>();
+
   /** @param run 16 hex digits that mark this run's datagrams */
   constructor(shells: ShellPool, path: Path, run: string) {
     this.shells = shells;
@@ -47,13 +53,12 @@ export class Observer {
   /** Samples all places at the same time. A place that cannot be read is named, and holds up no other. */
   async edge(mode: 'full' | 'light', signal?: AbortSignal): Promise<Edge> {
     const edge: Edge = { at: Date.now(), samples: {}, failed: {} };
-    const ends = [this.path.places[0], this.path.places.at(-1)].flatMap((place) =>
-      place ? [place.address, place.nodeAddress] : [],
-    );
+    const { service, places } = this.path;
+    const ends = places.flatMap((place) => (place.role === 'hop' ? [] : [place.address, place.nodeAddress]));
     const reading = {
       mode,
       routes: [...new Set(ends)],
-      services: this.path.service ? [this.path.service.address] : [],
+      services: service ? [...new Set(frontendsOf(service).map(({ address }) => address))].filter(Boolean) : [],
       ...(signal && { signal }),
     };
     await Promise.all(
@@ -64,7 +69,7 @@ export class Observer {
           return;
         }
         try {
-          edge.samples[place.name] = await takeSample(this.shells.of(place.node), place, reading);
+          edge.samples[place.name] = await takeSample(this.shells.of(place.node), await this.at(place), reading);
           this.silent.delete(place.name);
         } catch (error) {
           const told = error instanceof Error ? error.message : String(error);
@@ -75,6 +80,38 @@ export class Observer {
       }),
     );
     return edge;
+  }
+
+  /** The first edge of a run. @param cluster what the API says of the target; then kube-proxy on the nodes is asked too */
+  async begin(cluster?: ClusterView, signal?: AbortSignal): Promise<Edge> {
+    const edge = await this.edge('full', signal);
+    return cluster ? { ...edge, cluster, planes: await this.planes() } : edge;
+  }
+
+  /** kube-proxy on each node of a cluster's path that answers. Why one could not be read is in its `missing`. */
+  private async planes(): Promise<Record<string, Plane>> {
+    const { service, places } = this.path;
+    const addresses = service ? frontendsOf(service).map(({ address, port }) => `${address}:${port}`) : [];
+    const nodes = places.filter((place) => place.uid !== undefined && place.address === place.nodeAddress);
+    const read = nodes.map(async ({ name, node }): Promise<[string, Plane]> => {
+      const unread = (why: unknown): Plane => ({ mode: '', health: '', missing: { all: String(why) } });
+      if ((this.silent.get(name)?.times ?? 0) >= patience) return [name, unread(this.silent.get(name)?.why)];
+      return [
+        name,
+        await readPlane(this.shells.of(node), node, addresses).catch((error: Error) => unread(error.message)),
+      ];
+    });
+    return Object.fromEntries(await Promise.all(read));
+  }
+
+  private async at(place: Place): Promise<Place> {
+    let found = this.found.get(place.name);
+    if (!found) {
+      found = located(this.shells.of(place.node), place);
+      this.found.set(place.name, found);
+      found.catch(() => this.found.delete(place.name));
+    }
+    return found;
   }
 
   /** The control window: nothing is sent, so that what moves anyway is known. */
@@ -114,16 +151,23 @@ export class Observer {
     return parts;
   }
 
+  /** Sends a probe without looking at any place: to choose a path by. @throws Error when it cannot be sent */
+  async quick(probe: Probe, signal?: AbortSignal): Promise<ProbeResult> {
+    return this.send(probe, { path: this.path, windows: [] }, signal);
+  }
+
   close(): void {
     for (const prober of this.probers.values()) prober.close();
     this.probers.clear();
   }
 
   private async send(probe: Probe, evidence: Evidence, signal?: AbortSignal): Promise<ProbeResult> {
-    const [first, last] = [this.path.places[0], this.path.places.at(-1)];
-    if (!first || !last) throw new Error('the path has no ends');
-    const [from, to] = probe.route === 'reverse' ? [last, first] : [first, last];
+    const [first] = this.path.places;
     const own = probe.route === 'path' || probe.route === 'reverse';
+    // Without an endpoint there is nowhere to listen; the Service's address can be asked all the same.
+    const last = receiverOf(this.path) ?? (own || probe.route === 'endpoint' ? undefined : first);
+    if (!first || !last) throw new Error('the path has no receiving end');
+    const [from, to] = probe.route === 'reverse' ? [last, first] : [first, last];
     const sizes = this.sizes(probe, evidence, to);
     const needMs = (probe.count * sizes.length * 1000) / (probe.rate || Infinity) + answerMs + aroundMs;
     const listener = own ? await this.listener(to, needMs) : undefined;
@@ -145,7 +189,7 @@ export class Observer {
     return joinProbe(sent, await listener?.report(order.group));
   }
 
-  /** Two pods of one node send from the same source ports at the same moments, by their common clock. */
+  /** Two pods of one node send from the same source ports at the same moments: they wait for each other in common memory. */
   private async sendTogether(
     order: SendOrder,
     from: Place,
@@ -155,11 +199,11 @@ export class Observer {
   ): Promise<ProbeResult> {
     if (!this.path.peer) throw new Error('there is no second pod on the node of the sender');
     const [one, two] = await Promise.all([this.prober(from, needMs), this.prober(this.path.peer, needMs)]);
-    const startAt = (await one.now()) + 0.3;
+    const meet = await one.meet();
     const firstPort = 20_000 + Math.floor(Math.random() * 9_000);
     const orders = [order, { ...order, group: order.group + 1 }].map((each, turn) => ({
       ...each,
-      startAt,
+      meet,
       firstPort,
       turn,
     }));
@@ -174,6 +218,10 @@ export class Observer {
     const { service } = this.path;
     if (probe.route === 'service' || probe.route === 'flow')
       return { address: service?.address ?? '', port: service?.port ?? 0 };
+    if (probe.route === 'nodeport') {
+      const frontend = service?.frontends?.find(({ kind }) => kind === 'node');
+      return { address: frontend?.address ?? '', port: frontend?.port ?? 0 };
+    }
     if (probe.route !== 'endpoint') return { address: to.address, port };
     const endpoint = service?.endpoints.find(({ address }) => address === to.address);
     return { address: to.address, port: endpoint?.port ?? 0 };
@@ -195,7 +243,7 @@ export class Observer {
     const open = this.probers.get(place.name);
     if (open?.usable(needMs)) return open;
     open?.close();
-    const prober = new Prober(place, this.run);
+    const prober = new Prober(await this.at(place), this.run);
     this.probers.set(place.name, prober);
     await prober.open(this.shells.of(place.node), Math.max(proberLifeMs, 2 * needMs));
     return prober;

@@ -30,14 +30,34 @@ forget() {
   true
 }
 
-# --- the three kinds of setting -------------------------------------------------------------------------------------
+# --- the four kinds of setting -------------------------------------------------------------------------------------
 
 current() { # KIND NAME
   case $1 in
     sysctl) cat "/proc/sys/$(echo "$2" | tr . /)" 2>/dev/null || echo unreadable ;;
     offload) features "$2" ;;
     conntrack) entry -L "$2" | grep -q '^udp ' && echo present || echo absent ;;
+    process) process "$2" ;;
   esac
+}
+
+# Which process has this name: its id and when it was started (ids are given anew), or `absent`. Only of this machine's
+# own: in a lab of namespaces others of the same name are elsewhere.
+process() {
+  wanted=$1
+  for stat in /proc/[0-9]*/stat; do
+    line=$(cat "$stat" 2>/dev/null) || continue
+    case $line in *"($wanted) "*) ;; *) continue ;; esac
+    pid=${line%% *}
+    [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null | tr -dc 0-9)" = "$netns" ] || continue
+    # shellcheck disable=SC2086 # split on purpose: the start is the 20th word after the name
+    set -- ${line##*) }
+    case $1 in Z | X) continue ;; esac
+    shift 19
+    echo "$pid:$1"
+    return
+  done
+  echo absent
 }
 
 # The whole feature set, since switching one feature changes others: name=on,name=off,… without what cannot be changed.
@@ -58,8 +78,11 @@ entry() {
   conntrack "$verb" -f "$family" -p udp --orig-src "$1" --sport "$2" --orig-dst "$3" --dport "$4" --reply-src "$5" 2>/dev/null
 }
 
+gone() { [ "$1" = conntrack ] && [ "$2" = absent ]; } # KIND CURRENT
+
 reached() { # KIND NAME WANTED: does the current value have what is wanted?
   now=$(current "$1" "$2")
+  [ "$1" != process ] || { [ "$now" != absent ] && [ "not:$now" != "$3" ]; return; }
   [ "$1" = offload ] || { [ "$now" = "$3" ]; return; }
   for pair in $(echo "$3" | tr , ' '); do
     case ,$now, in *",$pair,"*) ;; *) return 1 ;; esac
@@ -70,6 +93,14 @@ put() { # KIND NAME VALUE
   case $1 in
     sysctl) echo "$3" 2>/dev/null >"/proc/sys/$(echo "$2" | tr . /)" ;;
     conntrack) entry -D "$2" >/dev/null ;;
+    process)
+      old=${3#not:}
+      # KILL: a process that was stopped hears nothing else.
+      kill -KILL "${old%%:*}" 2>/dev/null
+      for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        reached process "$2" "$3" && break || sleep 0.4
+      done
+      ;;
     offload)
       # Features depend on each other, so one pass may not do; names are those that `ethtool -K` takes.
       for _ in 1 2 3; do
@@ -146,7 +177,8 @@ arm() { # TOKEN SECONDS KIND NAME BEFORE AFTER …
   while [ $# -ge 4 ]; do
     now=$(current "$1" "$2")
     [ "$now" != unreadable ] || refuse "$1 $2 cannot be read on this node"
-    [ "$now" = "$3" ] || refuse "drift: $1 $2 is $now, the plan says $3"
+    # An entry that has gone by itself meanwhile is what was wanted; any other difference voids the plan.
+    [ "$now" = "$3" ] || gone "$1" "$now" || refuse "drift: $1 $2 is $now, the plan says $3"
     printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$dir/ops"
     shift 4
   done
@@ -183,7 +215,7 @@ apply() { # TOKEN INDEX
   # An attempt that died in between has left `doing`: then the value itself says whether it was set.
   if ! { [ -e "$dir/doing.$2" ] && reached "$kind" "$name" "$after"; }; then
     now=$(current "$kind" "$name")
-    [ -e "$dir/doing.$2" ] || [ "$now" = "$before" ] || refuse "drift: $kind $name is $now, the plan says $before"
+    [ -e "$dir/doing.$2" ] || [ "$now" = "$before" ] || gone "$kind" "$now" || refuse "drift: $kind $name is $now, the plan says $before"
     : >"$dir/doing.$2"
     note "apply $2 $kind $name"
     put "$kind" "$name" "$after"
@@ -200,7 +232,7 @@ restore() { # puts every touched value back, last one first; somebody else's val
     operation $index
     if [ -e "$dir/doing.$index" ]; then
       now=$(current "$kind" "$name")
-      if [ "$kind" = conntrack ]; then
+      if [ "$kind" = conntrack ] || [ "$kind" = process ]; then
         echo "irreversible $index $name"
       elif [ "$now" = "$before" ]; then
         echo "equal $index $now"

@@ -25,7 +25,7 @@ export interface Change {
   token: string;
 }
 
-/** A setting's name in the guard's three kinds. */
+/** A setting's name in the guard's four kinds. */
 function named(operation: Operation): [kind: string, name: string] {
   switch (operation.kind) {
     case 'sysctl.set':
@@ -36,6 +36,8 @@ function named(operation: Operation): [kind: string, name: string] {
       const { source, sourcePort, destination, destinationPort, replySource } = operation;
       return ['conntrack', [source, sourcePort, destination, destinationPort, replySource].join(',')];
     }
+    case 'process.restart':
+      return ['process', operation.name];
   }
 }
 
@@ -47,6 +49,7 @@ const listed = (features: Record<string, boolean>): string =>
 function values(operation: Operation): [before: string, after: string] {
   if (operation.kind === 'sysctl.set') return [String(operation.before), String(operation.after)];
   if (operation.kind === 'offload.set') return [listed(operation.before), listed(operation.after)];
+  if (operation.kind === 'process.restart') return [operation.before, `not:${operation.before}`];
   return ['present', 'absent'];
 }
 

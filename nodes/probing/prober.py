@@ -6,12 +6,14 @@ Each datagram carries: magic, run, group, sequence number, direction; the rest i
   {"op": "listen", "address": "10.0.0.2"}              -> {"port": 41234}
   {"op": "send", "group": 1, "address": …, "port": …}  -> what was sent, refused and answered, per size
   {"op": "report", "group": 1}                         -> what arrived here, per size
+  {"op": "meet"}                                       -> {"path": …} for the "meet" of two "send"s that must collide
 """
 
 import array
 import contextlib
 import errno
 import json
+import mmap
 import os
 import resource
 import select
@@ -19,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,6 +31,7 @@ MAGIC = b'uDrP'
 ASK, ANSWER = 0, 1
 PATTERN = bytes(range(256)) * 257
 IP_MTU_DISCOVER, PMTUDISC_DONT, PMTUDISC_DO = 10, 0, 2
+MEETING_SECONDS = 6  # that one sender waits for the other in all
 SO_RCVBUFFORCE, SO_MEMINFO, SO_ATTACH_FILTER = 33, 55, 26
 
 
@@ -95,11 +99,63 @@ def hurry(turn):
         os.sched_setaffinity(0, {sorted(allowed)[turn % len(allowed)]})
         os.setpriority(os.PRIO_PROCESS, 0, -20)
     except OSError:
-        pass  # not allowed here: then the race is only less likely to be seen
+        pass  # not allowed here: then the two only wait for each other more often
     yield
     os.sched_setaffinity(0, allowed)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def place_to_meet():
+    """A page without a name, which is gone with the processes that have it open, however they end."""
+    try:
+        page = tempfile.TemporaryFile(dir='/dev/shm')
+    except OSError:
+        page = tempfile.TemporaryFile()
+    page.truncate(mmap.PAGESIZE)
+    return page
+
+
+class Meeting:
+    """Two senders of one machine wait for each other before each datagram: each writes how far it is where both see it."""
+
+    LEFT = 2 ** 63
+
+    def __init__(self, path, turn):
+        with open(path, 'r+b', buffering=0) as page:
+            self.numbers = memoryview(mmap.mmap(page.fileno(), mmap.PAGESIZE)).cast('Q')
+        self.mine, self.other = (0, 64) if turn == 0 else (64, 0)  # not in one cache line
+        self.turn, self.patience = turn, MEETING_SECONDS
+        alone = len(os.sched_getaffinity(0)) == 1  # then the other cannot come meanwhile
+        if alone and (os.cpu_count() or 1) > 1:
+            raise RuntimeError('this prober may use one CPU only, so the race that two CPUs run cannot be seen')
+        self.spins = 1 if alone else 10_000
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.numbers[self.mine] = self.LEFT  # nobody waits for one that is done
+
+    def wait(self, number):
+        self.reach(2 * number - 1)  # both are there, if need be asleep
+        self.reach(2 * number)  # both are awake
+        # Their ways to where they collide are not equally long: in turn each is held back, by up to some microseconds.
+        for _ in range(number % 256 if number >> 8 & 1 == self.turn else 0):
+            pass
+
+    def reach(self, stage):
+        numbers, other = self.numbers, self.other
+        numbers[self.mine] = stage
+        while numbers[other] < stage:
+            began = time.monotonic()
+            for _ in range(self.spins):
+                if numbers[other] >= stage:
+                    return
+            time.sleep(0.0002)  # what the other waits for may need this CPU
+            self.patience -= time.monotonic() - began
+            if self.patience < 0:
+                raise RuntimeError('the two senders did not get to run at the same time')
 
 
 class Listener(threading.Thread):
@@ -176,6 +232,8 @@ class Tuple:
         # Whole UDP datagrams to that port: ldb [9], jeq 17, ldh [6], jset 0x1fff, ldxb 4*([0]&15), ldh [x+2], jeq port.
         steps = ((0x30, 0, 0, 9), (0x15, 0, 6, 17), (0x28, 0, 0, 6), (0x45, 4, 0, 0x1FFF), (0xB1, 0, 0, 0), (0x48, 0, 0, 2),
                  (0x15, 0, 1, port), (0x06, 0, 0, 65535), (0x06, 0, 0, 0))
+        self.icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.icmp.setblocking(False)
         program = array.array('B', b''.join(struct.pack('HBBI', *step) for step in steps))
         self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('HP', len(steps), program.buffer_info()[0]))
 
@@ -188,6 +246,15 @@ class Tuple:
         return data[start + 8:start + length] if port == self.port else b''
 
 
+    def refuses(self, data):
+        """Whether an ICMP packet says that a datagram from that port reached nobody: type 3, and the datagram's headers."""
+        inner = (data[0] & 15) * 4 + 8
+        if len(data) < inner + 20 or data[inner - 8] != 3 or data[inner + 9] != socket.IPPROTO_UDP:
+            return False
+        ports = inner + (data[inner] & 15) * 4
+        return len(data) >= ports + 2 and struct.unpack_from('!H', data, ports)[0] == self.port
+
+
 class Sender:
     """Sends one group of datagrams and collects its answers."""
 
@@ -197,7 +264,7 @@ class Sender:
         self.strange = set()
         self.poll = select.poll()
         self.poll.register(sys.stdin, 0)  # reports only that whoever gives the orders is gone
-        self.socks, self.tuple = {}, None
+        self.socks, self.tuple, self.refusals = {}, None, 0
 
     def keep(self, sock):
         self.socks[sock.fileno()] = sock
@@ -213,6 +280,9 @@ class Sender:
                     data, peer = self.socks[fd].recvfrom(65536)
                 except OSError:
                     break
+                if self.tuple and fd == self.tuple.icmp.fileno():
+                    self.refusals += self.tuple.refuses(data)
+                    continue
                 if self.tuple:
                     data = self.tuple.payload(data)
                 mark = parsed(data)
@@ -224,58 +294,66 @@ class Sender:
                         self.answers[mark[2]] = len(data)
 
     def transport(self):
-        """A function that sends one datagram: from a fresh port each, from one port, or with a software checksum."""
+        """A function that makes a socket ready for one datagram, of a fresh port or the same, and gives what sends on it."""
         order = self.order
         there, df, source = (order['address'], order['port']), order.get('df', False), order.get('source', 'fresh')
+
+        def on(port):
+            sock = self.keep(open_socket(order['address'], port, df))
+            return lambda data: sock.sendto(data, there)
+
         if order.get('tuple'):
             self.tuple = Tuple(order['tuple']['port'])
             self.keep(self.tuple.sock)
+            self.keep(self.tuple.icmp)
             raw = Software(*there, source_port=order['tuple']['port'], source=order['tuple']['address'])
-            return raw.send
+            return lambda: raw.send
         if order.get('checksum') == 'software':
             sock = self.keep(open_socket(order['address']))
-            return Software(*there, source_port=sock.getsockname()[1]).send
+            raw = Software(*there, source_port=sock.getsockname()[1])
+            return lambda: raw.send
         if source == 'fresh':
-            return lambda data: self.keep(open_socket(order['address'], 0, df)).sendto(data, there)
+            return lambda: on(0)
         if source == 'sequence':
             ports = iter(range(order['firstPort'], 65536))
-            return lambda data: self.keep(open_socket(order['address'], next(ports), df)).sendto(data, there)
-        sock = self.keep(open_socket(order['address'], 0, df))
-        return lambda data: sock.sendto(data, there)
+            return lambda: on(next(ports))
+        send = on(0)
+        return lambda: send
 
-    def send_all(self, send, start, gap, spin):
-        order, sequence = self.order, 0
+    def send_all(self, ready, gap, meeting):
+        order, sequence, start = self.order, 0, time.monotonic()
         for _ in range(order['count']):
             for size in order['sizes']:
                 while gap:
                     wait = start + sequence * gap - time.monotonic()
                     if wait <= 0:
                         break
-                    if not spin or wait > 0.005:
-                        time.sleep(min(wait, 0.004 if spin else wait))
+                    time.sleep(wait)
                 try:
-                    send(datagram(self.run, order['group'], sequence, size))
+                    send, data = ready(), datagram(self.run, order['group'], sequence, size)
+                    if meeting:
+                        meeting.wait(sequence + 1)  # nothing may come between this and the sending
+                    send(data)
                     self.sent[size] = self.sent.get(size, 0) + 1
                 except OSError as error:
                     name = errno.errorcode.get(error.errno, str(error.errno))
                     self.refused.setdefault(name, {}).setdefault(size, 0)
                     self.refused[name][size] += 1
                 sequence += 1
-                if sequence % 16 == 0 and not spin:
+                if sequence % 16 == 0 and not meeting:
                     self.drain(0)
 
     def go(self):
         order = self.order
         memory = memory_errors()
-        send = self.transport()
+        ready = self.transport()
         gap = 1.0 / order['rate'] if order.get('rate') else 0
-        # Two senders that must collide get one starting time on their node's clock that nobody sets, and then spin to it.
-        start = order.get('startAt') or time.monotonic()
-        spin = bool(order.get('startAt'))
         with contextlib.ExitStack() as stack:
-            if spin:
+            meeting = None
+            if order.get('meet'):
+                meeting = stack.enter_context(Meeting(order['meet'], order['turn']))
                 stack.enter_context(hurry(order['turn']))
-            self.send_all(send, start, gap, spin)
+            self.send_all(ready, gap, meeting)
         end = time.monotonic() + order['waitMs'] / 1000
         total = sum(self.sent.values())
         while time.monotonic() < end and len(self.answers) < total:
@@ -284,6 +362,12 @@ class Sender:
         drops = max(0, sum(own_drops(sock) for sock in self.socks.values()) - (memory_errors() - memory))
         for sock in self.socks.values():
             sock.close()
+        for size in list(self.sent) if self.refusals else []:
+            # The kernel told the flow's own socket and not ours; that it tells at most a few a second is no silence either.
+            told = min(self.refusals, self.sent[size])
+            self.refusals -= told
+            self.sent[size] -= told
+            self.refused.setdefault('ECONNREFUSED', {})[size] = told
         strange = len(self.strange - set(self.answers))
         return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': strange, 'ownDrops': drops}
 
@@ -307,8 +391,9 @@ def main():
                 answer = {'port': listener.port}
             elif order['op'] == 'send':
                 answer = Sender(run, order).go()
-            elif order['op'] == 'clock':
-                answer = {'now': time.monotonic()}
+            elif order['op'] == 'meet':
+                page = place_to_meet()  # stays open, since the path leads through this process
+                answer = {'path': '/proc/%d/fd/%d' % (os.getpid(), page.fileno())}
             else:
                 answer = listener.report(order['group'])
         except Exception as error:  # the caller gets the reason; the process goes on for the next order

@@ -18,8 +18,9 @@ export interface SendOrder {
   firstPort?: number;
   df?: boolean;
   checksum?: string;
-  startAt?: number;
-  /** Which of two senders that must collide: each takes another CPU. */
+  /** Where two senders that must collide wait for each other before each datagram; one of them made it (`meet`). */
+  meet?: string;
+  /** Which of the two: each takes another CPU. */
   turn?: number;
   tuple?: { address: string; port: number };
 }
@@ -87,9 +88,9 @@ export class Prober {
     return this.running !== undefined && this.ended === undefined && this.until - performance.now() >= ms;
   }
 
-  /** Seconds on the place's clock that nobody sets, which all namespaces of a machine have in common. */
-  async now(): Promise<number> {
-    return (await this.ask<{ now: number }>({ op: 'clock' }, 5_000)).now;
+  /** Makes a place in memory where two senders of its machine can meet; its path lives as long as this prober. */
+  async meet(): Promise<string> {
+    return (await this.ask<{ path: string }>({ op: 'meet' }, 5_000)).path;
   }
 
   close(): void {

@@ -1,22 +1,31 @@
+import type { ClusterView, Plane } from '../../domain/cluster.ts';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
 import { type ProbeResult, type SizeResult, addProbes } from '../../domain/probe.ts';
 import type { Methodology } from '../../domain/runbook.ts';
 import { Entry, Sample } from '../../domain/sample.ts';
 import { evidenceOf } from '../../domain/steps.ts';
-import type { Case, Delta, PlaceForm, ProbeForm, WindowForm } from './form.ts';
-import { healthyEntry, healthyPath, healthySample } from './healthy.ts';
+import type { Path } from '../../domain/target.ts';
+import type { Case, ClusterForm, Delta, PlaceForm, ProbeForm, WindowForm } from './form.ts';
+import { healthyCluster, healthyEntry, healthyNodes, healthyPath, healthyPlane, healthySample } from './healthy.ts';
 
 /** The evidence of a run that saw this case: the healthy path with what the case says of it. */
 export function evidenceFor(one: Case, methodology: Methodology): Evidence {
-  const { service, ...rest } = healthyPath;
+  const { cluster, path } = targetOf(one);
   const deltas = [one.control, ...one.windows].map(({ delta }) => delta);
+  for (const name of [one.samples, ...deltas].flatMap((places) => Object.keys(places)))
+    if (!path.places.some((place) => place.name === name)) throw new Error(`${name} is not on this path`);
   let samples = Object.fromEntries(
-    healthyPath.places.map((place) => {
+    path.places.map((place) => {
       const moving = deltas.flatMap((delta) => Object.keys(delta[place.name] ?? {}));
       return [place.name, changed(healthySample(place), one.samples[place.name], moving)];
     }),
   );
-  const first: Edge = { at: 0, samples, failed: {} };
+  const first: Edge = {
+    at: 0,
+    samples,
+    failed: {},
+    ...(cluster && { cluster, planes: planesOf(one.planes, cluster) }),
+  };
   let at = 0;
   const edge = ({ seconds, delta, failed, now }: Omit<WindowForm, 'step' | 'probe'>, chip = 0): Edge => {
     at += seconds * 1000;
@@ -41,11 +50,58 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
       ...(chip !== undefined && { chip }),
     }));
   });
-  return evidenceOf({ path: one.service === 'none' ? rest : { ...rest, service }, first, parts: [control, ...taken] });
+  return evidenceOf({ path, first, parts: [control, ...taken] });
 }
 
-const given = (lists: object = {}): Partial<Sample> =>
-  Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined));
+/** The path, and where it is in a cluster what the API says; both have the same endpoints. */
+function targetOf({ cluster: form, planes, endpoints, service: named }: Case): { path: Path; cluster?: ClusterView } {
+  const { service, places, ...rest } = healthyPath;
+  const cluster = form && clusterOf(form, endpoints === 'none');
+  const serving = cluster?.service?.endpoints.filter((one) => one.serving) ?? (endpoints ? [] : service.endpoints);
+  if (endpoints && serving.length > 0) throw new Error('it has no endpoints, and one that serves');
+  if (!cluster && Object.keys(planes).length > 0) throw new Error('it is in no cluster, and kube-proxy is');
+  return {
+    path: {
+      ...rest,
+      places: endpoints ? places.slice(0, 2) : places,
+      ...(named !== 'none' && {
+        service: { ...service, endpoints: serving.map(({ address, port }) => ({ address, port })) },
+      }),
+    },
+    ...(cluster && { cluster }),
+  };
+}
+
+function clusterOf({ service, dataPlane, cores, ...rest }: ClusterForm, empty: boolean): ClusterView {
+  const { dataPlane: plane, cores: sizes, ...healthy } = healthyCluster;
+  const { config: changed, ...kind } = dataPlane;
+  const config = changed === 'none' ? undefined : plane.config && { ...plane.config, ...given(changed) };
+  return {
+    ...healthy,
+    ...rest,
+    service: { ...healthy.service, ...(empty && { endpoints: [] }), ...given(service) },
+    dataPlane: { kind: plane.kind, says: plane.says, ...given(kind), ...(config && { config }) },
+    ...(cores !== 'none' && { cores: { ...sizes, ...given(cores) } }),
+  };
+}
+
+function planesOf(forms: Case['planes'], { service }: ClusterView): Record<string, Plane> {
+  const programmed = service?.endpoints.length ? healthyPlane.programmed : {};
+  return Object.fromEntries(
+    healthyNodes.flatMap((node): [string, Plane][] => {
+      const form = forms[node] ?? {};
+      if (form === 'none') return [];
+      const { without = [], process, ...rest } = form;
+      const plane = { ...healthyPlane, programmed, ...given(rest), ...(process && { process }) };
+      const unread = [...without, ...(process === 'none' ? ['process'] : [])];
+      return [[node, Object.fromEntries(Object.entries(plane).filter(([key]) => !unread.includes(key))) as never]];
+    }),
+  );
+}
+
+/** What a form says, without what it leaves out. */
+const given = <T extends object>(form: T | undefined): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(form ?? {}).filter(([, value]) => value !== undefined)) as never;
 
 const unreadParts: Record<string, object> = { features: {}, routes: {}, neighbours: [], entries: [] };
 
@@ -116,6 +172,7 @@ function probeOf(form: ProbeForm, oneWay: boolean, chip = 0): ProbeResult {
     lost: all,
     requestLost: all - form.replyLost,
     replyLost: form.replyLost,
+    strange: form.strange,
     oneWay,
     ownDrops: form.ownDrops,
     bySize: sizes,

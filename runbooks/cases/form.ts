@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { counters, gauges } from '../../domain/counters.ts';
 import { Entry, Link, Rule, Sample, Socket } from '../../domain/sample.ts';
-import { healthyPath } from './healthy.ts';
+import { healthyNodes, healthyPath } from './healthy.ts';
 
 const Count = z.int().min(0);
 const places: string[] = healthyPath.places.map(({ name }) => name);
@@ -32,6 +32,8 @@ const ProbeForm = z.strictObject({
   replyLost: Count.default(0),
   /** Dropped by undrop's own sockets: no loss. */
   ownDrops: Count.default(0),
+  /** Answers from another address than was asked. */
+  strange: Count.default(0),
   size: Count.default(64),
 });
 export type ProbeForm = z.infer<typeof ProbeForm>;
@@ -93,6 +95,71 @@ const PlaceForm = z.strictObject({
 });
 export type PlaceForm = z.infer<typeof PlaceForm>;
 
+const Endpoint = z.strictObject({
+  address: z.string().default(healthyPath.service.endpoints[0]?.address ?? ''),
+  port: Count.default(healthyPath.service.port),
+  node: z.enum(healthyNodes).default('worker-b'),
+  ready: z.boolean().default(true),
+  serving: z.boolean().default(true),
+  terminating: z.boolean().default(false),
+});
+
+/** What the API says, where it is not what it says of the healthy Service. `{}`: the path is in a cluster. */
+const ClusterForm = z.strictObject({
+  service: z
+    .strictObject({
+      protocol: z.string(),
+      externalPolicy: z.enum(['Cluster', 'Local']),
+      internalPolicy: z.enum(['Cluster', 'Local']),
+      hints: z.boolean(),
+      endpoints: z.array(Endpoint),
+      selector: z.string(),
+      selected: Count,
+      ready: Count,
+      slicePorts: z.array(z.string()),
+    })
+    .partial()
+    .default({}),
+  policies: z.array(z.strictObject({ name: z.string(), end: z.enum(['sender', 'receiver']), allows: z.boolean() })).default([]), // prettier-ignore
+  dataPlane: z
+    .strictObject({
+      kind: z.enum(['kube-proxy', 'cilium', 'ovn-kubernetes', 'calico-ebpf', 'unknown']),
+      says: z.string(),
+      /** Beside what the healthy ConfigMap says; `none`: it cannot be read. */
+      config: z.union([
+        z.literal('none'),
+        z.strictObject({ mode: z.string(), maxPerCore: Count, min: Count }).partial(),
+      ]),
+    })
+    .partial()
+    .default({}),
+  /** `none`: the nodes may not be read. */
+  cores: z.union([z.literal('none'), z.partialRecord(z.enum(healthyNodes), Count)]).default({}),
+  denied: z.record(z.string(), z.string()).default({}),
+});
+export type ClusterForm = z.infer<typeof ClusterForm>;
+
+/** kube-proxy on a node, where it is not the healthy one; `none`: it was not looked at. */
+const PlaneForm = z.union([
+  z.literal('none'),
+  z
+    .strictObject({
+      process: z.union([z.literal('none'), z.strictObject({ pid: Count.default(812), state: z.string() })]),
+      mode: z.string(),
+      health: z.string(),
+      queued: z.boolean(),
+      restoreFailures: Count,
+      programmed: z.record(z.string(), z.array(z.string())),
+      legacyChains: Count,
+      bridgeCalls: Count,
+      missing: z.record(z.string(), z.string()),
+      /** What could not be read of it. */
+      without: z.array(z.enum(['syncedAgo', 'queued', 'restoreFailures', 'programmed', 'bridgeCalls'])),
+    })
+    .partial(),
+]);
+export type PlaneForm = z.infer<typeof PlaneForm>;
+
 /** One situation and the verdict that the cause must get in it. */
 export const Case = z.strictObject({
   name: z.string().min(1),
@@ -108,6 +175,12 @@ export const Case = z.strictObject({
   next: z.string().optional(),
   /** The path leads to the pod itself and not to its Service. */
   service: z.literal('none').optional(),
+  /** The Service has no endpoint that serves: the path ends at the sender's node. */
+  endpoints: z.literal('none').optional(),
+  /** What its API says, where the path is in a cluster. */
+  cluster: ClusterForm.optional(),
+  /** And kube-proxy there, by node. */
+  planes: z.partialRecord(z.enum(healthyNodes), PlaneForm).default({}),
   /** What moves while nothing is sent. */
   control: Quiet.prefault({}),
   windows: z.array(WindowForm).min(1),

@@ -1,3 +1,4 @@
+import type { ClusterView, Plane, ServiceView } from '../../domain/cluster.ts';
 import { counters } from '../../domain/counters.ts';
 import type { Sample } from '../../domain/sample.ts';
 import type { Path, Place } from '../../domain/target.ts';
@@ -29,6 +30,58 @@ export const healthyPath: Path & { service: NonNullable<Path['service']> } = {
     endpoints: [{ address: addresses['dns-1'], port: 53 }],
     probe: 'echo',
   },
+};
+
+export const healthyNodes = ['worker-a', 'gateway', 'worker-b'] as const;
+
+/** The same where it is in a cluster: what the API says, and kube-proxy on each node. */
+export const healthyCluster: ClusterView & { service: ServiceView } = {
+  service: {
+    namespace: 'shop',
+    name: 'dns',
+    type: 'ClusterIP',
+    addresses: [healthyPath.service.address],
+    port: 53,
+    protocol: 'UDP',
+    targetPort: '53',
+    external: [],
+    externalPolicy: 'Cluster',
+    internalPolicy: 'Cluster',
+    affinity: 'None',
+    affinitySeconds: 0,
+    endpoints: [
+      { address: addresses['dns-1'], port: 53, node: 'worker-b', pod: 'dns-1', ready: true, serving: true, terminating: false }, // prettier-ignore
+    ],
+    hints: false,
+    selector: 'app=dns',
+    selected: 1,
+    ready: 1,
+    slicePorts: ['53/UDP'],
+    managedBy: '',
+  },
+  dataPlane: {
+    kind: 'kube-proxy',
+    says: 'kube-proxy in iptables mode, set up by the ConfigMap kube-system/kube-proxy',
+    config: { from: 'ConfigMap kube-system/kube-proxy', mode: 'iptables', clusterCidr: '10.60.0.0/16' },
+  },
+  policies: [],
+  notReady: {},
+  denied: {},
+  // By kube-proxy's defaults the limit of the healthy samples.
+  cores: { 'worker-a': 8, gateway: 8, 'worker-b': 8 },
+};
+
+export const healthyPlane: Plane = {
+  process: { pid: 812, state: 'S' },
+  mode: 'iptables',
+  health: '200',
+  syncedAgo: 3,
+  queued: false,
+  restoreFailures: 0,
+  programmed: { '10.70.0.53:53': ['10.60.2.53:53'] },
+  legacyChains: 0,
+  bridgeCalls: 1,
+  missing: {},
 };
 
 /** By which device each place reaches shop, worker-a, dns-1 and worker-b, and through whom ('' where it is next door). */

@@ -1,0 +1,78 @@
+import { AppsV1Api, CoreV1Api, DiscoveryV1Api, type KubeConfig, NetworkingV1Api } from '@kubernetes/client-node';
+
+/** Longest wait for one answer; the client library itself would wait for ever. */
+const answerMs = 10_000;
+
+/** A refusal or silence of the API server, with its own words. */
+export class ReadError extends Error {
+  /** HTTP status; 0: no answer. */
+  readonly status: number;
+  constructor(message: string, status: number) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The API groups that undrop reads, and what this account was not allowed to read. */
+export class Reader {
+  readonly core: CoreV1Api;
+  readonly apps: AppsV1Api;
+  readonly discovery: DiscoveryV1Api;
+  readonly networking: NetworkingV1Api;
+  /** What was refused -> the server's words. */
+  readonly denied: Record<string, string> = {};
+
+  constructor(config: KubeConfig) {
+    this.core = config.makeApiClient(CoreV1Api);
+    this.apps = config.makeApiClient(AppsV1Api);
+    this.discovery = config.makeApiClient(DiscoveryV1Api);
+    this.networking = config.makeApiClient(NetworkingV1Api);
+  }
+
+  /**
+   * What must be there: one call in bounded time. @param what as the message's first words: `Service shop/echo`
+   * @throws ReadError with the status and the server's words
+   */
+  async must<T>(what: string, call: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new ReadError(`${what}: no answer within ${answerMs / 1000} s`, 0)), answerMs);
+    });
+    try {
+      return await Promise.race([call(), late]);
+    } catch (error) {
+      throw error instanceof ReadError ? error : new ReadError(`${what}: ${words(error)}`, statusOf(error));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What may be there: undefined where it is not, or may not be read, which is then written down. */
+  async may<T>(what: string, call: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.must(what, call);
+    } catch (error) {
+      if (!(error instanceof ReadError)) throw error;
+      if (error.status !== 404) this.denied[what] = error.message;
+      return undefined;
+    }
+  }
+}
+
+const statusOf = (error: unknown): number =>
+  error !== null && typeof error === 'object' && 'code' in error && typeof error.code === 'number' ? error.code : 0;
+
+/** The `message` of the Status object of a refusal, or what the network said. */
+function words(error: unknown): string {
+  if (error !== null && typeof error === 'object' && 'body' in error) {
+    try {
+      const body: unknown = typeof error.body === 'string' ? JSON.parse(error.body) : error.body;
+      if (body !== null && typeof body === 'object' && 'message' in body) return String(body.message);
+    } catch {
+      return String(error.body).slice(0, 200);
+    }
+  }
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  return inner instanceof Error ? inner.message : String(inner);
+}

@@ -1,0 +1,116 @@
+import type { V1EndpointSlice, V1Pod, V1Service, V1ServicePort } from '@kubernetes/client-node';
+import type { EndpointView, ServiceView } from '../domain/cluster.ts';
+import { TargetError } from '../domain/target.ts';
+import type { Reader } from './api.ts';
+
+/** Set on a Service by who owns it: whether undrop may send its own datagrams to the application. */
+export const probeAnnotation = 'undrop.dev/probe';
+
+/**
+ * A Service with its endpoints, for one of its UDP ports.
+ * @throws TargetError when there is no such Service or port; ReadError when it may not be read
+ */
+export async function readService(
+  reader: Reader,
+  namespace: string,
+  name: string,
+  wanted?: number,
+): Promise<{ view: ServiceView; object: V1Service }> {
+  const what = `the Service ${namespace}/${name}`;
+  const object = await reader.may(what, () => reader.core.readNamespacedService({ namespace, name }));
+  if (!object)
+    throw new TargetError(reader.denied[what] ?? `the cluster has no Service ${name} in namespace ${namespace}`);
+  const port = chosenPort(object, `${namespace}/${name}`, wanted);
+  const labelSelector = `kubernetes.io/service-name=${name}`;
+  const slices = await reader.may(`EndpointSlices in ${namespace}`, () =>
+    reader.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
+  );
+  const selector = Object.entries(object.spec?.selector ?? {}).map(([key, value]) => `${key}=${value}`).join(','); // prettier-ignore
+  const pods = selector
+    ? await reader.may(`Pods in ${namespace}`, () =>
+        reader.core.listNamespacedPod({ namespace, labelSelector: selector }),
+      )
+    : undefined;
+  return { object, view: viewOf(object, port, slices?.items ?? [], pods?.items ?? [], selector) };
+}
+
+function chosenPort({ spec }: V1Service, name: string, wanted: number | undefined): V1ServicePort {
+  const ports = spec?.ports ?? [];
+  const fitting = wanted === undefined ? ports : ports.filter(({ port }) => port === wanted);
+  // A Service whose port is TCP by mistake is a finding, and no wrong question.
+  const found = fitting.find(({ protocol }) => protocol === 'UDP') ?? fitting[0];
+  if (found) return found;
+  const there = ports.map(({ port, protocol = 'TCP' }) => `${port}/${protocol}`).join(', ');
+  throw new TargetError(
+    `the Service ${name} has no port${wanted === undefined ? '' : ` ${wanted}`}; it has: ${there || 'none'}`,
+  );
+}
+
+function viewOf(
+  { metadata, spec, status }: V1Service,
+  port: V1ServicePort,
+  slices: V1EndpointSlice[],
+  pods: V1Pod[],
+  selector: string,
+): ServiceView {
+  const ready = ({ status: of }: V1Pod): boolean =>
+    of?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
+  const balancer = (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []);
+  return {
+    namespace: metadata?.namespace ?? '',
+    name: metadata?.name ?? '',
+    type: spec?.type ?? 'ClusterIP',
+    addresses: (spec?.clusterIPs ?? []).filter((address) => address !== 'None' && address !== ''),
+    port: port.port,
+    protocol: port.protocol ?? 'TCP',
+    targetPort: String(port.targetPort ?? port.port),
+    ...(port.nodePort !== undefined && { nodePort: port.nodePort }),
+    external: [...(spec?.externalIPs ?? []), ...balancer],
+    externalPolicy: spec?.externalTrafficPolicy ?? 'Cluster',
+    internalPolicy: spec?.internalTrafficPolicy ?? 'Cluster',
+    affinity: spec?.sessionAffinity ?? 'None',
+    affinitySeconds: spec?.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 0,
+    endpoints: slices.flatMap((slice) => endpointsOf(slice, port)),
+    hints: slices.some(({ endpoints }) => (endpoints ?? []).some((one) => (one.hints?.forZones?.length ?? 0) > 0)),
+    selector,
+    selected: pods.length,
+    ready: pods.filter(ready).length,
+    slicePorts: [
+      ...new Set(
+        slices.flatMap(({ ports }) => (ports ?? []).map((one) => `${one.port ?? '?'}/${one.protocol ?? 'TCP'}`)),
+      ),
+    ],
+    managedBy: managerOf(metadata?.labels, metadata?.annotations),
+  };
+}
+
+/** The endpoints of one slice that carry the Service's port; those of a slice without it are none. */
+function endpointsOf({ endpoints, ports }: V1EndpointSlice, wanted: V1ServicePort): EndpointView[] {
+  // The API says null for a slice that is empty, whatever the types say.
+  const port = (ports ?? []).find((one) => one.protocol === 'UDP' && (one.name ?? '') === (wanted.name ?? ''))?.port;
+  if (port === undefined) return [];
+  return (endpoints ?? []).flatMap(({ addresses, conditions, nodeName, targetRef }) =>
+    addresses.slice(0, 1).map((address) => ({
+      address,
+      port,
+      ...(nodeName && { node: nodeName }),
+      ...(targetRef?.kind === 'Pod' && targetRef.name && { pod: targetRef.name }),
+      // What is not said counts as ready and serving (EndpointConditions in the discovery API).
+      ready: conditions?.ready !== false,
+      serving: conditions?.serving ?? conditions?.ready !== false,
+      terminating: conditions?.terminating === true,
+    })),
+  );
+}
+
+/** Marks that tools leave on the objects they own: who changes such an object by hand is undone. */
+export function managerOf(labels: Record<string, string> = {}, annotations: Record<string, string> = {}): string {
+  const marks: [string | undefined, string][] = [
+    [annotations['argocd.argoproj.io/tracking-id'] ?? labels['argocd.argoproj.io/instance'], 'Argo CD'],
+    [labels['kustomize.toolkit.fluxcd.io/name'] ?? labels['helm.toolkit.fluxcd.io/name'], 'Flux'],
+    [annotations['meta.helm.sh/release-name'], 'Helm'],
+    [labels['app.kubernetes.io/managed-by'], labels['app.kubernetes.io/managed-by'] ?? ''],
+    [annotations['kubectl.kubernetes.io/last-applied-configuration'] && 'applied', 'kubectl apply'],
+  ];
+  return marks.find(([mark]) => mark !== undefined && mark !== '')?.[1] ?? '';
+}

@@ -1,0 +1,172 @@
+# shellcheck shell=sh
+# Words for the Kubernetes lab's scripts and faults. Machines are cp, n1, n2 and the switch sw; pods are those of namespace
+# shop, by name.
+#
+#   on MACHINE command…          as root in that machine: all its namespaces and its root file system
+#   onpod POD command…           the same in a pod's container, without the API server's and the kubelet's help
+#   pod_on NODE APP              the name of the pod of label app=APP on that node
+#   kubectl …                    as the cluster's admin
+#   spawn NAME WHERE command…    on a machine or in a pod, outlives the script; `reap NAME` ends it
+#   until_ok SECONDS command…    waits until it succeeds
+#   answers POD [COUNT]          whether the Service answers COUNT new flows of a pod in a row (default 8)
+#   proxy_mode iptables|nftables switches kube-proxy on both nodes
+#   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
+#
+# Everything of this lab carries the prefix $P: network namespaces, cgroups.
+P=undrop-k
+STATE=/run/undrop-lab/kubernetes
+# shellcheck disable=SC2034 # for those who source this
+HERE=${UNDROP_LAB_HOME:?set by the lab runner}
+CGROUPS=/sys/fs/cgroup
+# Every process of the lab that is not a pod's is in here, and pods are beside it: so `down` finds all of them.
+OURS=$CGROUPS/pids/$P/lab
+SERVICE=10.96.0.100
+
+# Runs a command as one of the lab's processes. In the background `sh -c "$JOIN"` does it, so that no shell stands between.
+# shellcheck disable=SC2016 # the inner shell's own
+JOIN='echo $$ >"$0" && exec "$@"'
+ours() { sh -c "$JOIN" "$OURS/cgroup.procs" "$@"; }
+
+lab_process() { grep -q ":/$P/" "/proc/$1/cgroup" 2>/dev/null; }
+# The first process of a machine. A dead one's number may have been given to somebody else since, even on the real machine.
+machine_pid() {
+  pid=$(cat "$STATE/$1.pid" 2>/dev/null || true)
+  lab_process "${pid:-none}" || { echo "lab: machine $1 is not up" >&2; return 1; }
+  echo "$pid"
+}
+
+on() {
+  machine=$1
+  shift
+  if [ "$machine" = sw ]; then
+    nsenter --net="/run/netns/$P-sw" -- "$@"
+  else
+    pid=$(machine_pid "$machine") || return 1
+    nsenter -t "$pid" -m -u -i -n -p -- "$@"
+  fi
+}
+
+kubectl() { ours "$STATE/kubectl" --kubeconfig "$STATE/admin.kubeconfig" --cache-dir "$STATE/kubectl-cache" "$@"; }
+
+# A process of the pod's first container, by its id as this machine's kernel gives it.
+pod_pid() {
+  container=$(kubectl -n shop get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}')
+  container=${container##*/}
+  find "$CGROUPS/pids/$P" -path "*/${container:-none}/cgroup.procs" -exec head -n 1 {} + | grep . ||
+    { echo "lab: pod $1 does not run" >&2; return 1; }
+}
+pod_on() { kubectl -n shop get pod -l "app=$2" --field-selector "spec.nodeName=$1" -o 'jsonpath={.items[0].metadata.name}'; }
+onpod() {
+  pid=$(pod_pid "$1") || return 1
+  shift
+  nsenter -t "$pid" -m -u -i -n -p -- "$@"
+}
+
+spawn() {
+  name=$1
+  place=$2
+  shift 2
+  reap "$name"
+  # Not in the PID namespace there: for that nsenter would fork, and the id below would be its own.
+  case $place in
+    sw) set -- nsenter --net="/run/netns/$P-sw" setsid "$@" ;;
+    cp | n1 | n2)
+      pid=$(machine_pid "$place") || return 1
+      set -- nsenter -t "$pid" -m -u -i -n setsid "$@"
+      ;;
+    *)
+      pid=$(pod_pid "$place") || return 1
+      set -- nsenter -t "$pid" -m -u -i -n setsid "$@"
+      ;;
+  esac
+  sh -c "$JOIN" "$OURS/cgroup.procs" "$@" </dev/null >"$STATE/$name.log" 2>&1 &
+  echo $! >"$STATE/$name.pid"
+  # Only then `reap` and `down` know it for the lab's.
+  until lab_process $! || ! kill -0 $! 2>/dev/null; do sleep 0.01; done
+}
+
+reap() {
+  [ -f "$STATE/$1.pid" ] || return 0
+  pid=$(cat "$STATE/$1.pid")
+  rm -f "$STATE/$1.pid"
+  # A pid may have been given to somebody else since: only a process of the lab is ours to end.
+  ! lab_process "$pid" || kill -9 "$pid" 2>/dev/null || true
+}
+
+# Waits until a command succeeds: until_ok SECONDS command…
+until_ok() {
+  end=$(($(date +%s) + $1))
+  shift
+  while ! "$@" >/dev/null 2>&1; do
+    [ "$(date +%s)" -lt "$end" ] || { echo "lab: still failing: $*" >&2; return 1; }
+    sleep 0.1
+  done
+}
+
+# From a connected socket, as resolvers have: only an answer that is translated back is one. One process asks all, since
+# starting Python takes longer than the answers.
+answers() { onpod "$1" python3 -I -c '
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        sock.connect((sys.argv[1], 9000))
+        sock.send(b"are you there?")
+        sock.recv(64)' $SERVICE "${2:-8}"; }
+
+# What a node's kube-proxy says of itself.
+proxy_says() { # NODE MODE
+  on "$1" python3 -I -c '
+import sys, urllib.request
+ask = lambda url: urllib.request.urlopen("http://127.0.0.1:" + url, timeout=1).read().decode()
+sys.exit(ask("10249/proxyMode") != sys.argv[1] or not ask("10256/healthz"))' "$2"; }
+proxy_mode() {
+  for node in n1 n2; do
+    on "$node" sh -c "sed -i 's/^mode: .*/mode: $1/' /etc/undrop-lab/kube-proxy.yaml && kill -9 \$(cat /run/kube-proxy.pid)"
+  done
+  proxy_config
+  for node in n1 n2; do until_ok 30 proxy_says "$node" "$1"; done
+  for pod in client client2; do until_ok 30 answers "$pod"; done
+}
+# As kubeadm keeps it: the configuration that all nodes have in common.
+proxy_config() {
+  on n1 grep -v '^hostnameOverride:' /etc/undrop-lab/kube-proxy.yaml >"$STATE/kube-proxy.yaml"
+  kubectl -n kube-system create configmap kube-proxy --from-file=config.conf="$STATE/kube-proxy.yaml" --dry-run=client -o yaml |
+    kubectl apply -f - >/dev/null
+}
+
+ct_free() { # NODE: how many entries fit in
+  # shellcheck disable=SC2016 # the inner shell's own
+  on "$1" sh -c 'cd /proc/sys/net/netfilter; echo $(($(cat nf_conntrack_max) - $(cat nf_conntrack_count)))'
+}
+ct_fill() {
+  spawn "fill-$1" "$1" sh /opt/undrop-lab/fill.sh "$2"
+  # shellcheck disable=SC2317 # called by its name
+  ct_full() { [ "$(ct_free "$1")" -le $(($2 + 4)) ]; }
+  until_ok 60 ct_full "$1" "$2"
+}
+ct_unfill() {
+  reap "fill-$1"
+  on "$1" sh /opt/undrop-lab/fill.sh away
+}
+
+# Starts a client in a pod on n1 that keeps its source port, on a flow of the Service that leads to one endpoint's pod.
+keep_flow() { # POD ENDPOINT
+  endpoint=$(kubectl -n shop get pod "$2" -o 'jsonpath={.status.podIP}')
+  port=40100
+  while :; do
+    port=$((port + 1))
+    [ $port -lt 40160 ] || { echo "lab: no flow led to $2" >&2; return 1; }
+    onpod "$1" python3 -I -c '
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("", int(sys.argv[2])))
+    sock.sendto(b"first", (sys.argv[1], 9000))' $SERVICE $port
+    on n1 conntrack -L -p udp --orig-dst $SERVICE --sport $port --reply-src "$endpoint" 2>/dev/null | grep -q . && break
+  done
+  spawn flow "$1" python3 -I -c "$(cat "$HERE/../netns/client.py")" $SERVICE 9000 $port
+}
+# Whether a node's rules lead the Service to this port of its endpoints.
+leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$"; }
+# Whether no rule of a node leads the Service anywhere.
+unrouted() { ! on "$1" iptables-save -t nat | grep -q 'to-destination [0-9.]*:90'; }

@@ -1,0 +1,114 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
+import { decide, followRemediation } from '../cli/remediating.ts';
+import type { Session } from '../cli/session.ts';
+import type { SignedPlan } from '../domain/plan.ts';
+import type { RemediateResult } from '../domain/runs.ts';
+import type { Fault } from '../lab/fault.ts';
+import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
+import { real } from './support/machine.ts';
+import { Person, Road, diagnosed, planned } from './support/road.ts';
+
+const [alice, bob] = [new Person('alice'), new Person('bob')];
+const inventory = {
+  ...labInventory('kubernetes'),
+  approval: { approvers: [alice.approver, bob.approver], quorum: 1, expiresMinutes: 60 },
+};
+
+let road: Road;
+let session: Session;
+let broken: Fault | undefined;
+
+async function breaks(id: string): Promise<Fault> {
+  broken = faultNamed(id);
+  await inject(broken);
+  return broken;
+}
+
+async function approved({ handle, signed }: { handle: WorkflowHandle; signed: SignedPlan }): Promise<RemediateResult> {
+  await decide(handle, alice.decides(handle.workflowId, signed.digest));
+  return followRemediation(session, handle, true);
+}
+
+/** Jobs and pods of undrop's own that are not the agents'. */
+const leftovers = (): Promise<string> =>
+  inLab(
+    'kubernetes',
+    'kubectl get jobs,pods -A -l app.kubernetes.io/managed-by=undrop -o name',
+    'looking for leftovers',
+  );
+
+real(
+  'ip',
+  'iptables',
+  'nft',
+  'conntrack',
+)('a real Kubernetes cluster', () => {
+  beforeAll(async () => {
+    road = new Road();
+    await up('kubernetes');
+    await road.open();
+    session = await road.session(inventory);
+  }, 180_000);
+  afterEach(async () => {
+    if (broken) await heal(broken);
+    broken = undefined;
+  }, 60_000);
+  afterAll(async () => {
+    await road.close();
+    await down('kubernetes');
+  }, 60_000);
+
+  test('a Service alone is surveyed from pods of undrop’s own, which are gone afterwards', async () => {
+    const result = await diagnosed(session, 'service/shop/echo', bob.name);
+    expect(result.kind).toBe('no-loss');
+    expect(result.survey?.map(({ failed }) => failed)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(result.survey?.reduce((sum, { sent, serviceSent }) => sum + sent + serviceSent, 0)).toBeGreaterThan(300);
+    expect(await leftovers()).toBe('');
+  }, 90_000);
+
+  test('kube-proxy frozen while an endpoint is replaced: restarted on that node, and its stale flow lives again', async () => {
+    await breaks('k8s-proxy-frozen');
+    await inLab('kubernetes', 'on n2 sysctl -qw net.netfilter.nf_conntrack_acct=1; spawn bystander client2 python3 -I -c "$(cat "$HERE/../netns/client.py")" $SERVICE 9000 45000', 'a bystander'); // prettier-ignore
+    const diagnosis = await diagnosed(session, 'service/shop/echo', bob.name);
+    expect(diagnosis.roots).toEqual([{ cause: 'KP-DOWN', place: 'n1' }]);
+    const remediation = await planned(session, diagnosis, bob.name);
+    expect(remediation.signed.plan.changes.map(({ place, operations }) => [place, operations.map(({ kind }) => kind)])).toEqual(
+      [['n1', ['process.restart']]],
+    ); // prettier-ignore
+    const before = await bystander();
+    const result = await approved(remediation);
+    expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual([
+      'confirmed',
+      expect.stringContaining('cured'),
+    ]);
+    const after = await bystander();
+    expect(after.id).toBe(before.id);
+    expect(after.packets).toBeGreaterThan(before.packets);
+    expect(await leftovers()).toBe('');
+  }, 180_000);
+
+  test('scaled to zero with a client that never listens: its entry is deleted, and its next datagrams are refused', async () => {
+    const fault = await breaks('k8s-scaled-to-zero');
+    const diagnosis = await diagnosed(session, fault.target, bob.name);
+    expect(diagnosis.roots).toEqual([
+      { cause: 'CT-STALE-ZERO-EP', place: 'n1' },
+      { cause: 'EP-MISSING', place: 'client.shop' },
+    ]);
+    const result = await approved(await planned(session, diagnosis, bob.name));
+    expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual([
+      'confirmed',
+      expect.stringContaining('cured'),
+    ]);
+  }, 180_000);
+});
+
+/** The entry of a flow that nobody complains of: deleting it would give it another id. */
+async function bystander(): Promise<{ id: string; packets: number }> {
+  const line = await inLab(
+    'kubernetes',
+    'on n2 conntrack -L -p udp --orig-dst $SERVICE --sport 45000 -o id 2>/dev/null',
+    'the bystander',
+  );
+  return { id: /\bid=(\d+)/.exec(line)?.[1] ?? '', packets: Number(/\bpackets=(\d+)/.exec(line)?.[1] ?? 0) };
+}
