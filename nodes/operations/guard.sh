@@ -174,14 +174,19 @@ arm() { # TOKEN SECONDS KIND NAME BEFORE AFTER …
     (id=$holder dir=$home/$holder; note 'its time was over and its timer gone'; restore; release) >/dev/null
   fi
   : >"$dir/ops"
+  left=
+  drift=
   while [ $# -ge 4 ]; do
     now=$(current "$1" "$2")
     [ "$now" != unreadable ] || refuse "$1 $2 cannot be read on this node"
-    # An entry that has gone by itself meanwhile is what was wanted; any other difference voids the plan.
-    [ "$now" = "$3" ] || gone "$1" "$now" || refuse "drift: $1 $2 is $now, the plan says $3"
+    # Of several entries some may have gone by themselves meanwhile, which is what was wanted. Any other difference voids
+    # the plan, and so does having nothing left to do.
+    if [ "$now" = "$3" ]; then left=yes; else drift="drift: $1 $2 is $now, the plan says $3"; fi
+    [ "$now" = "$3" ] || gone "$1" "$now" || refuse "$drift"
     printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$dir/ops"
     shift 4
   done
+  [ -n "$left" ] || refuse "$drift"
   echo "$token" >"$dir/token"
   echo "$netns" >"$dir/netns"
   until=$(($(date +%s) + seconds))
