@@ -6,6 +6,10 @@ import type { SignedPlan } from '../domain/plan.ts';
 import type { RemediateResult } from '../domain/runs.ts';
 import type { Fault } from '../lab/fault.ts';
 import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
+import { ShellPool } from '../nodes/shells/pool.ts';
+import * as guard from '../nodes/operations/guard.ts';
+import type { Place } from '../domain/target.ts';
+import { until } from './support/until.ts';
 import { real } from './support/machine.ts';
 import { Person, Road, diagnosed, planned } from './support/road.ts';
 
@@ -101,6 +105,27 @@ real(
       expect.stringContaining('cured'),
     ]);
   }, 180_000);
+
+  test('a node puts a value back by itself when the pod that changed it is gone', async () => {
+    const shells = new ShellPool(inventory);
+    const place: Place = { name: 'n1', role: 'hop', node: 'n1', address: '172.30.0.11', nodeAddress: '172.30.0.11' };
+    const value = async (): Promise<string> =>
+      (await inLab('kubernetes', 'on n1 sysctl -n net.netfilter.nf_conntrack_udp_timeout')).trim();
+    try {
+      const site = { shell: shells.changing('n1'), place };
+      const before = Number(await value());
+      const key = 'net.netfilter.nf_conntrack_udp_timeout';
+      const held = { id: `t-${process.pid}-pod`, token: 'test' };
+      await guard.arm(site, held, 8, [{ kind: 'sysctl.set', key, before, after: before + 7 }]);
+      await guard.apply(site, held, 0);
+      expect(await value()).toBe(String(before + 7));
+      await inLab('kubernetes', 'kubectl -n undrop delete pod -l app.kubernetes.io/component=changer --grace-period=0 --force 2>/dev/null'); // prettier-ignore
+      expect(await value()).toBe(String(before + 7));
+      await until('the node has put it back', async () => (await value()) === String(before), 15_000);
+    } finally {
+      await shells.close();
+    }
+  }, 60_000);
 });
 
 /** The entry of a flow that nobody complains of: deleting it would give it another id. */

@@ -3,6 +3,7 @@
 #   guard.sh arm ID TOKEN SECONDS KIND NAME BEFORE AFTER …        store, check, take the lock, start the timer
 #   guard.sh apply ID TOKEN INDEX | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
 #   guard.sh expire ID                                            what the timer runs
+#   guard.sh leave-container PID                                  moves it where the end of a pod does not end it
 # One line per fact on stdout; a refusal is `refused WHY` and status 3, a lock that others hold `busy WHY` and status 4. Everything happens under one lock per network
 # namespace, so that a late or second attempt finds what the first one did. /run is empty after a boot, and so is every
 # setting that undrop changes: a boot ends in the old state.
@@ -140,7 +141,8 @@ start_timer() {
     echo systemd >"$dir/timer"
   else
     # A session of its own: it outlives the shell, the connection and the worker that started it.
-    setsid sh -c 'echo $$ >"$1/timer"; sleep "$2"; exec sh "$1/guard.sh" expire "$3"' guard "$dir" "$1" "$id" \
+    setsid sh -c 'sh "$1/guard.sh" leave-container $$; echo $$ >"$1/timer"; sleep "$2"; exec sh "$1/guard.sh" expire "$3"' \
+      guard "$dir" "$1" "$id" \
       </dev/null >/dev/null 2>&1 9>&- &
     for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s "$dir/timer" ] && break || sleep 0.05; done
   fi
@@ -262,8 +264,27 @@ restore() { # puts every touched value back, last one first; somebody else's val
 
 # --- what is asked for ----------------------------------------------------------------------------------------------
 
+# Started from a pod, a process dies with the pod's cgroup. This moves it into that of the node's own first process.
+# What it needs of the pod's files stays mounted for it.
+leave_container() { # PID
+  [ "$(readlink /proc/1/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ] || return 0
+  # shellcheck disable=SC2016 # the inner shell's own
+  nsenter -t 1 -m sh -c '
+    while IFS=: read -r _ kinds path; do
+      for folder in "/sys/fs/cgroup/${kinds#name=}" /sys/fs/cgroup/unified /sys/fs/cgroup; do
+        [ -e "$folder$path/cgroup.procs" ] || continue
+        echo "$1" >"$folder$path/cgroup.procs"
+        break
+      done
+    done </proc/1/cgroup' sh "$1" 2>/dev/null
+}
+
 verb=$1
 shift
+if [ "$verb" = leave-container ]; then
+  leave_container "$1"
+  exit 0
+fi
 if [ "$verb" = read ]; then
   while [ $# -ge 2 ]; do
     echo "value $(current "$1" "$2")"
