@@ -1,6 +1,8 @@
 import type { ClusterView } from '../domain/cluster.ts';
 import { parseTarget } from '../domain/cluster-target.ts';
 import { type Path, TargetError, resolveTarget } from '../domain/target.ts';
+import type { Cluster } from '../nodes/shells/kubernetes/cluster.ts';
+import type { ShellPool } from '../nodes/shells/pool.ts';
 import type { Deps } from './deps.ts';
 import { hopeless } from './deps.ts';
 
@@ -20,7 +22,7 @@ export async function resolved({ inventory, shells }: Deps, text: string, run: s
     if (!inventory.kubernetes) return { path: resolveTarget(inventory, text) };
     const { from, to } = parseTarget(text);
     if (!from) throw new TargetError(`"${text}" does not say where it is sent from`);
-    const [{ Reader, resolvePath }, cluster] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
+    const [{ Reader, resolvePath }, cluster] = await Promise.all([import('../cluster/index.ts'), configured(shells)]);
     const reader = new Reader(cluster.config);
     if (from.kind !== 'own') return await resolvePath(reader, from, to);
     const pod = await cluster.agents.sender(from.node, run);
@@ -31,6 +33,13 @@ export async function resolved({ inventory, shells }: Deps, text: string, run: s
     if (error instanceof TargetError) throw hopeless(error.message, 'TargetError');
     throw error;
   }
+}
+
+/** @throws ApplicationFailure where no retry helps: there is no such kubeconfig or context */
+export async function configured(shells: ShellPool): Promise<Cluster> {
+  return shells.cluster().catch((error: unknown) => {
+    throw hopeless(error instanceof Error ? error.message : String(error), 'Unconfigured');
+  });
 }
 
 /** Removes the pods that were made for a run. What is left because the API does not answer ends itself in time. */

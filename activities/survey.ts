@@ -6,6 +6,7 @@ import { wilson } from '../domain/statistics.ts';
 import { clientsOn } from '../nodes/observing/clients.ts';
 import { Observer } from '../nodes/observing/observer.ts';
 import { type Deps, hopeless } from './deps.ts';
+import { configured } from './resolve.ts';
 
 /** So many nodes are asked for clients of the Service; beyond, the report says that others were not. */
 const mostNodes = 50;
@@ -33,7 +34,7 @@ export async function survey(
   signal: AbortSignal,
 ): Promise<{ target: string; rows: SurveyRow[] }> {
   const { Reader, podAt, resolvePath, serviceToSurvey } = await import('../cluster/index.ts');
-  const cluster = await deps.shells.cluster();
+  const cluster = await configured(deps.shells);
   const reader = new Reader(cluster.config);
   const { service, endpoints, nodes } = await serviceToSurvey(reader, to);
   if (nodes.length === 0)

@@ -49,10 +49,67 @@ const wanted: [tool: string, without: string][] = [
   ['flock', 'nothing can be changed safely'],
 ];
 
+/** Whether the API answers and this account may do what undrop asks for; one line for each right that is missing. */
+export async function* checkCluster(inventory: Inventory): AsyncGenerator<Finding> {
+  if (!inventory.kubernetes) return;
+  const shells = new ShellPool(inventory);
+  try {
+    const [{ mayI, rightsOf }, { config }] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
+    const rights = rightsOf(inventory.kubernetes.namespace);
+    const has = await Promise.all(rights.map((right) => mayI(config, right)));
+    const lacking = rights.filter((_, index) => !has[index]);
+    for (const { verb, resource, namespace, without } of lacking)
+      yield {
+        about: 'rights',
+        state: 'warn',
+        says: `not allowed: ${verb} ${resource}${namespace ? ` in ${namespace}` : ''}; ${without}`,
+      };
+    if (lacking.length === 0)
+      yield {
+        about: 'rights',
+        state: 'ok',
+        says: `this account may do all ${rights.length} things that undrop asks the API for`,
+      };
+  } catch (error) {
+    yield { about: 'cluster', state: 'bad', says: textOf(error) };
+  } finally {
+    await shells.close();
+  }
+}
+
+/** Nodes of a cluster, each as a place; none where the API does not answer, which is said elsewhere. */
+async function clusterNodes(shells: ShellPool): Promise<Place[]> {
+  try {
+    const [{ Reader, readNodes }, { config }] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
+    return (await readNodes(new Reader(config))).map(({ metadata, status }): Place => {
+      const name = metadata?.name ?? '';
+      const address = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? '';
+      return { name, role: 'hop', node: name, address, nodeAddress: address };
+    });
+  } catch {
+    return [];
+  }
+}
+
+/** From this share of its table on a node is in danger: when it is full, it accepts no new session of anybody. */
+const nearlyFull = 0.7;
+
+/** A node whose table fills up goes blind: the kubelet's port is tracked like everything else. */
+function blindness(sample: Sample): string[] {
+  const { nf_conntrack_count: count = 0, nf_conntrack_max: max = 0 } = sample.gauges;
+  if (max === 0 || count < nearlyFull * max) return [];
+  return [
+    `its conntrack table holds ${count} of ${max} entries: once full it accepts no new session, neither exec nor ssh; let a worker watch its Services (kubernetes.watch), or exempt the kubelet's port and loopback from tracking (docs/deploy.md)`,
+  ];
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** Reads every node and pod at once; a dead one is named and delays no other. */
 export async function* checkNodes(inventory: Inventory): AsyncGenerator<Finding> {
   const shells = new ShellPool(inventory);
   const places = [
+    ...(inventory.kubernetes ? await clusterNodes(shells) : []),
     ...Object.entries(inventory.nodes).map(([name, { address }]): Place => ({
       name,
       role: 'hop',
@@ -77,7 +134,7 @@ async function checkPlace(shells: ShellPool, place: Place): Promise<Finding> {
   const started = Date.now();
   try {
     const sample = await takeSample(shells.of(place.node), place, { mode: 'full', routes: [], services: [] });
-    const lacks = lacking(sample);
+    const lacks = [...blindness(sample), ...lacking(sample)];
     const ms = Date.now() - started;
     return {
       about,

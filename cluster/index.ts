@@ -1,4 +1,5 @@
 /** What a cluster's API says: loaded only where the inventory is a cluster, since the client library takes long to load. */
 export { ReadError, Reader } from './api.ts';
-export { resolvePath } from './resolve.ts';
+export { mayI, rightsOf } from './rights.ts';
+export { readNodes, resolvePath } from './resolve.ts';
 export { podAt, serviceToSurvey } from './clients.ts';

@@ -13,15 +13,15 @@ export interface Finding {
 const marks = { ok: paint.green('ok  '), warn: paint.yellow('warn'), bad: paint.red('bad ') };
 
 export const doctor = new Command('doctor')
-  .description('check this machine, Temporal, your key, and every node of the inventory')
+  .description('check Temporal, your key, your rights in the cluster, and every node of the inventory')
   .addOption(inventoryOption())
   .addOption(jsonOption())
   .addHelpText('after', '\nExamples:\n  undrop doctor\n  undrop doctor -i prod.yaml --json\n')
   .action(async ({ inventory: file, json }: { inventory?: string; json?: true }) => {
     const inventory = await readInventory(file);
-    const { checkApproval, checkNodes, checkTemporal } = await import('../checks.ts');
+    const { checkApproval, checkCluster, checkNodes, checkTemporal } = await import('../checks.ts');
     const findings: Finding[] = [];
-    for (const check of [checkTemporal(), checkApproval(inventory), checkNodes(inventory)]) {
+    for (const check of [checkTemporal(), checkApproval(inventory), checkCluster(inventory), checkNodes(inventory)]) {
       for await (const finding of check) {
         findings.push(finding);
         if (!json) print(`${marks[finding.state]}  ${finding.about}: ${wrapped(finding.says, 6)}`);

@@ -11,6 +11,8 @@ const runLabel = 'undrop.dev/run';
 /** What undrop makes in a cluster ends itself after this time, and the cluster then removes it. */
 const lifeSeconds = 900;
 const startMs = 20_000;
+/** A Job has a pod after this time, or something forbids it. */
+const patienceMs = 1_500;
 
 /** Pods for a while, as Jobs: the cluster itself removes a Job whose time is over, also when undrop was killed. */
 export class Jobs {
@@ -73,28 +75,33 @@ export class Jobs {
   private async started(job: string): Promise<string> {
     const { namespace } = this;
     const labelSelector = `batch.kubernetes.io/job-name=${job}`;
-    const until = performance.now() + startMs;
+    const since = performance.now();
     for (;;) {
       const list = await asked(`waiting for ${job}`, this.core.listNamespacedPod({ namespace, labelSelector }));
       const [pod] = list.items;
       const state = pod?.status?.containerStatuses?.[0]?.state;
       if (state?.running && pod?.metadata?.name) return pod.metadata.name;
+      const waited = performance.now() - since;
+      if (!pod && waited > patienceMs) {
+        const why = await this.refusal(job);
+        if (why || waited > startMs) throw new ApiError(`${job} gets no pod: ${why || 'the cluster does not say why'}`);
+      }
       const why = state?.waiting?.reason ?? state?.terminated?.reason ?? pod?.status?.reason;
       if (/^(ErrImage|ImagePullBackOff|CreateContainer|InvalidImage|Outof|NodeAffinity)/.test(why ?? ''))
         throw new ApiError(`${job} does not start: ${why} (image ${pod?.spec?.containers[0]?.image ?? ''})`);
-      if (performance.now() > until) throw new ApiError(pod ? `${job} does not start: ${why ?? 'the kubelet says nothing'}` : await this.refusal(job)); // prettier-ignore
+      if (waited > startMs) throw new ApiError(`${job} does not start: ${why ?? 'the kubelet says nothing'}`);
       await sleep(150);
     }
   }
 
-  /** Why a Job has no pod: admission, such as Pod Security, tells it in an event only. */
+  /** Why a Job has no pod, or '': admission, such as Pod Security, tells it in an event only. */
   private async refusal(job: string): Promise<string> {
     const fieldSelector = `involvedObject.name=${job},reason=FailedCreate`;
-    const events = await asked(
-      `events of ${job}`,
-      this.core.listNamespacedEvent({ namespace: this.namespace, fieldSelector }),
-    ).catch(() => undefined);
-    return `${job} gets no pod: ${events?.items.at(-1)?.message ?? 'the cluster does not say why'}`;
+    const { namespace } = this;
+    const events = await asked(`events of ${job}`, this.core.listNamespacedEvent({ namespace, fieldSelector })).catch(
+      () => undefined,
+    );
+    return events?.items.at(-1)?.message ?? '';
   }
 }
 

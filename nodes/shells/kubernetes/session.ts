@@ -33,7 +33,7 @@ type Word = { id?: number; started?: true; failed?: string; out?: string; err?: 
 export class ExecSession {
   private readonly socket: WebSocket;
   private readonly runs = new Map<number, SessionRun>();
-  private readonly beat: NodeJS.Timeout;
+  private beat: NodeJS.Timeout | undefined;
   private last = 0;
   private heard = performance.now();
   private rest = '';
@@ -48,8 +48,6 @@ export class ExecSession {
     socket.on('pong', () => (this.heard = performance.now()));
     socket.on('error', () => {});
     socket.on('close', () => this.over('the connection was lost'));
-    this.beat = setInterval(() => this.pulse(), pingMs);
-    this.beat.unref();
   }
 
   /**
@@ -73,6 +71,8 @@ export class ExecSession {
       session.close();
       throw error;
     });
+    session.heard = performance.now();
+    session.beat = setInterval(() => session.pulse(), pingMs).unref();
     session.send(`${Buffer.byteLength(script)}\n${script}`);
     return session;
   }

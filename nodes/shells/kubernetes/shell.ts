@@ -4,6 +4,8 @@ import type { Cluster } from './cluster.ts';
 import { ApiError } from './errors.ts';
 import { ExecSession } from './session.ts';
 
+/** A node that could not be reached is not tried again for this time: places and probers of a run ask one after another. */
+const restMs = 10_000;
 /** How long a node may take to open a session: beyond this it is named as unreachable. */
 const openMs = 8_000;
 
@@ -13,6 +15,7 @@ export class KubernetesShell implements Shell {
   private readonly node: string;
   private readonly agent: Agent;
   private session: Promise<ExecSession> | undefined;
+  private failed: { at: number; error: unknown } | undefined;
 
   /** @param cluster asked for at first use: the client library takes long to load */
   constructor(cluster: () => Promise<Cluster>, node: string, agent: Agent) {
@@ -46,6 +49,7 @@ export class KubernetesShell implements Shell {
   private async opened(): Promise<ExecSession> {
     const known = this.session && (await this.session.catch(() => undefined));
     if (known && known.ended === undefined) return known;
+    if (this.failed && performance.now() - this.failed.at < restMs) throw this.failed.error;
     // Several commands at once share the making of one.
     if (this.session === undefined || known !== undefined) this.session = this.open();
     const mine = this.session;
@@ -53,6 +57,7 @@ export class KubernetesShell implements Shell {
       return await mine;
     } catch (error) {
       if (this.session === mine) this.session = undefined;
+      this.failed = { at: performance.now(), error };
       throw error;
     }
   }
