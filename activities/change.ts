@@ -1,10 +1,10 @@
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, log } from '@temporalio/activity';
 import { outcome, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import { factsAt } from '../domain/facts/facts.ts';
-import { forbidden } from '../domain/operation.ts';
+import { described, forbidden } from '../domain/operation.ts';
 import type { PlannedChange } from '../domain/plan.ts';
 import { type ProbeResult, addProbes } from '../domain/probe.ts';
 import type { Step } from '../domain/runbook.ts';
@@ -128,7 +128,15 @@ export function changeActivities(deps: Deps) {
         const why = forbidden(operation);
         if (why !== undefined) throw hopeless(why, 'Refused');
       }
-      return guarded(input, (site) => guard.arm(site, change, plan.revertAfterSeconds, operations));
+      const deadline = await guarded(input, (site) => guard.arm(site, change, plan.revertAfterSeconds, operations));
+      const what = operations.map(described).join('; ').slice(0, 600);
+      await noted(
+        input,
+        'ChangeArmed',
+        `${plan.remedy} (${change.id}): ${what}; reverts by itself at ${deadline}`,
+        change.id,
+      );
+      return deadline;
     },
 
     /** Applies one operation, once. @returns other features that the device changed along with the planned ones */
@@ -142,7 +150,8 @@ export function changeActivities(deps: Deps) {
     },
 
     async confirm(change: guard.Change, input: ChangeInput): Promise<void> {
-      return guarded(input, (site) => guard.confirm(site, change));
+      await guarded(input, (site) => guard.confirm(site, change));
+      await noted(input, 'ChangeConfirmed', `${change.id} helped and stays`);
     },
 
     /** What the node's journal says of a change: armed, confirmed, reverted, conflict, stuck or none. */
@@ -152,7 +161,15 @@ export function changeActivities(deps: Deps) {
 
     /** @param confirmed also undo a change that was confirmed */
     async revert(change: guard.Change, input: ChangeInput, confirmed = false): Promise<guard.Reverted> {
-      return guarded(input, (site) => guard.revert(site, change, confirmed));
+      const reverted = await guarded(input, (site) => guard.revert(site, change, confirmed));
+      const { state, proof } = reverted;
+      if (state !== 'none')
+        await noted(
+          input,
+          state === 'reverted' ? 'ChangeReverted' : 'ChangeStuck',
+          `${change.id}: ${state}; ${proof.join('; ')}`,
+        );
+      return reverted;
     },
 
     /** Ends the probers of a run or change, and removes the pods that were made for it. */
@@ -161,6 +178,20 @@ export function changeActivities(deps: Deps) {
       await sweep(deps, run);
     },
   };
+
+  /** Tells the cluster what happens on its node. A change never waits for this, and never fails by it. */
+  async function noted(input: ChangeInput, reason: string, says: string, holder?: string): Promise<void> {
+    if (!inventory.kubernetes) return;
+    const { node } = planned(input);
+    const { namespace } = inventory.kubernetes;
+    try {
+      const [{ noteOn }, cluster] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
+      const uid = (await pathOf(input)).places.find(({ name }) => name === node)?.uid ?? '';
+      await noteOn(cluster.config, namespace, { node, uid, reason, says, ...(holder !== undefined && { holder }) });
+    } catch (error) {
+      log.warn('the cluster was not told of a change', { node, reason, error: String(error) });
+    }
+  }
 
   function measured(evidence: Evidence, step: string, { cause: id, place: name, way }: PlannedChange): Measured {
     const windows = evidence.windows.filter((window) => window.step === step);

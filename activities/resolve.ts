@@ -17,7 +17,11 @@ export interface ResolvedTarget {
  * @param run names the pod that is made where the target says undrop/NODE
  * @throws ApplicationFailure that no retry can mend when there is no such target; Error when the API does not answer
  */
-export async function resolved({ inventory, shells }: Deps, text: string, run: string): Promise<ResolvedTarget> {
+export async function resolved(
+  { inventory, shells }: Pick<Deps, 'inventory' | 'shells'>,
+  text: string,
+  run: string,
+): Promise<ResolvedTarget> {
   try {
     if (!inventory.kubernetes) return { path: resolveTarget(inventory, text) };
     const { from, to } = parseTarget(text);
@@ -43,6 +47,6 @@ export async function configured(shells: ShellPool): Promise<Cluster> {
 }
 
 /** Removes the pods that were made for a run. What is left because the API does not answer ends itself in time. */
-export async function sweep({ inventory, shells }: Deps, run: string): Promise<void> {
+export async function sweep({ inventory, shells }: Pick<Deps, 'inventory' | 'shells'>, run: string): Promise<void> {
   if (inventory.kubernetes) await (await shells.cluster()).agents.sweep(run).catch(() => {});
 }

@@ -1,5 +1,6 @@
 /** What a cluster's API says: loaded only where the inventory is a cluster, since the client library takes long to load. */
 export { ReadError, Reader } from './api.ts';
+export { type Note, noteOn } from './notes.ts';
 export { mayI, rightsOf } from './rights.ts';
 export { readNodes, resolvePath } from './resolve.ts';
 export { podAt, serviceToSurvey } from './clients.ts';

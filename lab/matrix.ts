@@ -1,15 +1,13 @@
+import { resolved } from '../activities/resolve.ts';
 import { conclude } from '../domain/conclude.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import { evidenceOf } from '../domain/steps.ts';
-import { type ClusterView } from '../domain/cluster.ts';
-import { parseTarget } from '../domain/cluster-target.ts';
-import type { Inventory } from '../domain/inventory.ts';
-import { type Path, resolveTarget } from '../domain/target.ts';
+import type { Path } from '../domain/target.ts';
 import type { Conclusion, VerdictKind } from '../domain/verdict.ts';
 import { collect } from '../nodes/observing/collect.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import type { Fault } from './fault.ts';
-import { LabError, heal, inject, labInventory } from './lab.ts';
+import { heal, inject, labInventory } from './lab.ts';
 
 /** What the judge said while one fault was there. */
 export interface MatrixRow {
@@ -26,7 +24,7 @@ export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<Mat
   const shells = new ShellPool(inventory);
   try {
     await inject(fault);
-    const target = await resolved(inventory, shells, fault.target);
+    const target = await resolved({ inventory, shells }, fault.target, 'matrix');
     const parts = await collect(shells, target.path, runbook, { ...target, windowMs: 1500 });
     const conclusion = conclude(runbook, evidenceOf(parts));
     const named = ({ cause, place }: { cause: string; place: string }): string =>
@@ -45,18 +43,6 @@ export async function diagnoseFault(fault: Fault, runbook: Runbook): Promise<Mat
       await shells.close();
     }
   }
-}
-
-async function resolved(
-  inventory: Inventory,
-  shells: ShellPool,
-  text: string,
-): Promise<{ path: Path; view?: ClusterView }> {
-  if (!inventory.kubernetes) return { path: resolveTarget(inventory, text) };
-  const { from, to } = parseTarget(text);
-  if (!from) throw new LabError(`${text}: a fault of a lab says where it is seen from`);
-  const { Reader, resolvePath } = await import('../cluster/index.ts');
-  return resolvePath(new Reader((await shells.cluster()).config), from, to);
 }
 
 /** Pods get new names at each start: a place of the matrix is `echo.n2`, by the first word of its name and its node. */

@@ -89,6 +89,9 @@ real(
     const after = await bystander();
     expect(after.id).toBe(before.id);
     expect(after.packets).toBeGreaterThan(before.packets);
+    const told = await inLab('kubernetes', "kubectl get events.events.k8s.io -n default -o jsonpath='{range .items[*]}{.reason} {.regarding.name}{\"\\n\"}{end}'"); // prettier-ignore
+    expect(told.split('\n')).toEqual(expect.arrayContaining(['ChangeArmed n1', 'ChangeConfirmed n1']));
+    expect(await inLab('kubernetes', 'kubectl -n undrop get leases -o name')).toBe('');
     expect(await leftovers()).toBe('');
   }, 180_000);
 

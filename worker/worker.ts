@@ -18,6 +18,7 @@ import type { Inventory } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadRunbook } from '../runbooks/load.ts';
 import type { Engine } from './engine.ts';
+import { keepWarm } from './warm.ts';
 import { cacheFolder, dataFolder } from './paths.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -71,10 +72,14 @@ export async function startWorker(
     shutdownGraceTime: '5s',
     shutdownForceTime: '10s',
   });
+  const cool = acts
+    ? keepWarm(inventory, shells, (message, meta) => Runtime.instance().logger.warn(message, meta))
+    : () => {};
   const work = async (): Promise<void> => {
     try {
       await worker.run();
     } finally {
+      cool();
       observers.closeAll();
       await shells.close();
       await connection.close();

@@ -5,7 +5,7 @@ import { UserError, clearProgress, exit, paint, print, printJson, progress } fro
 
 export const collect = new Command('collect')
   .description('observe a target without a server and write a bundle that `undrop explain` judges anywhere')
-  .argument('<target>', "FROM->TO, such as 'web-1->dns'")
+  .argument('<target>', "FROM->TO, such as 'web-1->dns', in a cluster 'pod/shop/web-1->service/shop/dns'")
   .option('-o, --output <file>', 'the bundle', 'undrop-bundle.json.gz')
   .addOption(windowOption())
   .addOption(inventoryOption())
@@ -14,9 +14,10 @@ export const collect = new Command('collect')
     "\nExample:\n  undrop collect 'web-1->dns' -o case-17.json.gz && undrop explain case-17.json.gz\n",
   )
   .action(async (target: string, options: { output: string; window: string; inventory?: string }) => {
-    const [{ TargetError, resolveTarget }, { collect: observe }, { ShellPool }, { loadRunbook }, { writeBundle }] =
+    const [{ resolved, sweep }, { newRun }, { collect: observe }, { ShellPool }, { loadRunbook }, { writeBundle }] =
       await Promise.all([
-        import('../../domain/target.ts'),
+        import('../../activities/resolve.ts'),
+        import('../diagnosing.ts'),
         import('../../nodes/observing/collect.ts'),
         import('../../nodes/shells/pool.ts'),
         import('../../runbooks/load.ts'),
@@ -31,13 +32,15 @@ export const collect = new Command('collect')
     const runbook = loadRunbook();
     const stop = new AbortController();
     const shells = new ShellPool(inventory);
+    const run = newRun();
     try {
-      const path = resolveTarget(inventory, target);
+      const { path, view } = await resolved({ inventory, shells }, target, run);
       progress('  control …');
       const parts = await interruptible(
         () =>
           observe(shells, path, runbook, {
             windowMs,
+            ...(view && { view }),
             signal: stop.signal,
             onStep: ({ id, question }, result) => {
               clearProgress();
@@ -51,9 +54,9 @@ export const collect = new Command('collect')
       print(`${paint.dim('bundle')}  ${options.output}; undrop explain ${options.output} judges it`);
     } catch (error) {
       if (stop.signal.aborted) throw new UserError('interrupted; nothing was written', exit.interrupted);
-      if (error instanceof TargetError) throw new UserError(error.message);
       throw error instanceof Error ? new UserError(error.message, exit.failed) : error;
     } finally {
+      await sweep({ inventory, shells }, run);
       await shells.close();
     }
   });
