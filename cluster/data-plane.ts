@@ -8,19 +8,23 @@ const others: [selector: string, kind: DataPlane['kind'], name: string][] = [
   ['app=ovnkube-node', 'ovn-kubernetes', 'OVN-Kubernetes'],
 ];
 
+const configMap = 'the ConfigMap kube-system/kube-proxy';
+
 /** What forwards Service traffic in this cluster: kube-proxy and how it is set up, or what stands in its place. */
 export async function readDataPlane(reader: Reader): Promise<DataPlane> {
   const [map, ...agents] = await Promise.all([
-    reader.may('the ConfigMap kube-system/kube-proxy', () =>
-      reader.core.readNamespacedConfigMap({ namespace: 'kube-system', name: 'kube-proxy' }),
-    ),
+    reader.may(configMap, () => reader.core.readNamespacedConfigMap({ namespace: 'kube-system', name: 'kube-proxy' })),
     ...others.map(([labelSelector]) =>
       reader.may('Pods of all namespaces', () => reader.core.listPodForAllNamespaces({ labelSelector, limit: 1 })),
     ),
   ]);
   const config = map?.data && kubeProxyConfig(map.data);
   const agent = others.find((_, index) => (agents[index]?.items.length ?? 0) > 0);
-  if (agent && !config) return { kind: agent[1], says: `${agent[2]} runs here, and kube-proxy has no configuration` };
+  if (agent && !config) {
+    const refused = configMap in reader.denied;
+    const proxy = refused ? 'what kube-proxy does may not be read' : 'kube-proxy has no configuration';
+    return { kind: agent[1], says: `${agent[2]} runs here, and ${proxy}` };
+  }
   if (config)
     return {
       kind: 'kube-proxy',

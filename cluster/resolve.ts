@@ -58,6 +58,9 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     dataPlane: await plane,
     policies: service ? await readPolicies(reader, ends, backend) : [],
     notReady: notReady(nodes),
+    cores: Object.fromEntries(
+      nodes.map(({ metadata, status }) => [metadata?.name ?? '', Number(status?.capacity?.['cpu'] ?? 0)]),
+    ),
     denied: reader.denied,
     ...(service && { service: service.view }),
   };

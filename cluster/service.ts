@@ -22,7 +22,8 @@ export async function readService(
     throw new TargetError(reader.denied[what] ?? `the cluster has no Service ${name} in namespace ${namespace}`);
   const port = chosenPort(object, `${namespace}/${name}`, wanted);
   const labelSelector = `kubernetes.io/service-name=${name}`;
-  const slices = await reader.may(`EndpointSlices in ${namespace}`, () =>
+  // Without them nothing can be said: no endpoint known is not no endpoint there.
+  const slices = await reader.must(`EndpointSlices in ${namespace}`, () =>
     reader.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
   );
   const selector = Object.entries(object.spec?.selector ?? {}).map(([key, value]) => `${key}=${value}`).join(','); // prettier-ignore
@@ -31,7 +32,7 @@ export async function readService(
         reader.core.listNamespacedPod({ namespace, labelSelector: selector }),
       )
     : undefined;
-  return { object, view: viewOf(object, port, slices?.items ?? [], pods?.items ?? [], selector) };
+  return { object, view: viewOf(object, port, slices.items, pods?.items ?? [], selector) };
 }
 
 function chosenPort({ spec }: V1Service, name: string, wanted: number | undefined): V1ServicePort {

@@ -120,8 +120,11 @@ function judgeWindow(
     const more = { ...base, lost: against, counted: Math.round(own), counter };
     const sum = `${counter} +${shown(own)} while ${shown(against)} of ${shown(probe.sent)} were lost (${window.step})`;
     const busy = background > quiet * against;
+    // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
+    const together = own > 0 ? own + elsewhere(cause, evidence, window, place) : 0;
+    const share = together > own && together >= enough * against && together <= tooMuch * against;
     // On a busy counter a difference near zero may be chance: only the counter itself standing still rules it out.
-    if ((busy ? counted : own) < negligible * against) return make('refuted', sum, more);
+    if (!share && (busy ? counted : own) < negligible * against) return make('refuted', sum, more);
     const open = cause.prove
       .map((condition) => unmet(condition, facts, evidence, place))
       .find((why) => why !== undefined);
@@ -135,10 +138,8 @@ function judgeWindow(
         ...code,
       });
     if (own < enough * against) {
-      // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
-      const together = own + elsewhere(cause, evidence, window, place);
-      const whole = doubt === undefined && together >= enough * against && together <= tooMuch * against;
-      if (!whole) return make('suspected', `${sum}: it explains only a part`, { ...more, ...next });
+      if (!share || doubt !== undefined)
+        return make('suspected', `${sum}: it explains only a part`, { ...more, ...next });
       const says = `${sum}; with the other endpoints' it is ${shown(together)}`;
       return make('proved', says, { ...more, share: true });
     }

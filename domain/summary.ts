@@ -26,13 +26,19 @@ export function summarise(runbook: Runbook, conclusion: Conclusion, kind: Verdic
   });
 }
 
+interface Part {
+  lost: number;
+  counted: Map<string, number>;
+  shares?: true;
+}
+
 /** One line of the account: all steps whose loss the same counters explain, or that nothing explains. */
 interface Sum {
   steps: string[];
   sent: number;
   lost: number;
   /** By the loss that counters were held against (`all`, `requests` or `replies`): how much that was, and each count. */
-  parts: Map<string, { lost: number; counted: Map<string, number> }>;
+  parts: Map<string, Part>;
   /** Not accounted for. */
   open: number;
 }
@@ -53,9 +59,10 @@ export function sumsOf({ accounts }: Conclusion): Sum[] {
     sum.open += open;
     const names = new Set(explained.map((one) => loss(one.lost)));
     for (const name of names) {
-      const part = sum.parts.get(name) ?? { lost: 0, counted: new Map<string, number>() };
+      const part: Part = sum.parts.get(name) ?? { lost: 0, counted: new Map() };
       const same = explained.filter((one) => loss(one.lost) === name);
       part.lost += same[0]?.lost ?? 0;
+      if (same.every(({ share }) => share)) part.shares = true;
       for (const { place, counter, counted } of same) {
         const what = `${place} ${counter}`;
         part.counted.set(what, (part.counted.get(what) ?? 0) + counted);
@@ -73,7 +80,13 @@ export function sumsOf({ accounts }: Conclusion): Sum[] {
  */
 export function sumLine({ steps, sent, lost, parts, open }: Sum): string {
   const equal = [...parts].map(([name, part]) => {
-    const counts = [...part.counted].map(([what, counted]) => ` = ${what} +${shown(counted)}`).join('');
+    const counts = [...part.counted]
+      .map(([what, counted], index) => {
+        // Counts of one loss are each all of it; shares of several endpoints add up to it.
+        const sign = part.shares && index > 0 ? 'and' : '=';
+        return ` ${sign} ${what} +${shown(counted)}`;
+      })
+      .join('');
     return name === 'all' ? counts : `, ${name} ${shown(part.lost)}${counts}`;
   });
   const rest = open === 0 ? '' : open === lost ? ', not accounted for' : `, ${shown(open)} not accounted for`;

@@ -52,7 +52,10 @@ export function faultNamed(id: string): Fault {
   return fault;
 }
 
-export const inject = async (fault: Fault): Promise<void> => snippet(fault, 'inject');
+export async function inject(fault: Fault): Promise<void> {
+  if (fault.lab === 'kubernetes') await inLab(fault.lab, `proxy_mode_is ${fault.mode} || proxy_mode ${fault.mode}`);
+  await snippet(fault, 'inject');
+}
 export const heal = async (fault: Fault): Promise<void> => snippet(fault, 'heal');
 
 async function snippet(fault: Fault, what: 'inject' | 'heal'): Promise<void> {

@@ -61,10 +61,12 @@ describe('stale conntrack entries', () => {
     expect(why(seen([], { missing: { entries: 'no program conntrack' } }))).toThrow('no program conntrack');
     expect(why(seen([], { cut: ['entries'] }))).toThrow('was cut');
     expect(why(seen([entry({})], {}, {}))).toThrow('no Service');
-    expect(why(seen([entry({})], {}, { service: { ...service, endpoints: [] } }))).toThrow('no Service');
-    expect(
-      staleEntries(seen([entry({ replySource: '10.1.0.7' })], {}, { service: { ...service, endpoints: [] } }), place),
-    ).toEqual([]);
+  });
+
+  test('of a Service without endpoints are all that lead anywhere', () => {
+    const scaled = seen([entry({})], {}, { service: { ...service, endpoints: [] } });
+    expect(staleEntries(scaled, place)).toEqual([entry({})]);
+    expect(facts(scaled)).toMatchObject({ endpoints: 0, dead: { entries: 1, to: '10.1.0.2' } });
   });
 });
 
@@ -152,6 +154,58 @@ describe('a conclusion', () => {
     });
     expect(accounts).toMatchObject([{ lost: 180, explained: [{ cause: 'HOST-FIREWALL', place: 'worker-a', counted: 30, lost: 30 }] }]); // prettier-ignore
     expect({ kind, says }).toEqual({ kind: 'partly', says: 'HOST-FIREWALL at worker-a; not explained: small' });
+  });
+});
+
+describe('of a Service with two endpoints that both refuse', () => {
+  const runbook = loadRunbook();
+  /** 200 datagrams to the Service's address, spread over dns-1 and dns-2, and what each of them says of its share. */
+  const refused = (counts: [number, number], change: Partial<Place> = {}): Conclusion => {
+    const one = Case.parse({
+      name: 'x', at: 'dns-1', expect: 'proved',
+      windows: [{ step: 'service', probe: { sent: 200, lost: 200 }, delta: { 'dns-1': { UdpNoPorts: counts[0] } } }],
+    }); // prettier-ignore
+    const evidence = evidenceFor(one, runbook.methodology);
+    const last = evidence.path.places.at(-1)!;
+    const second: Place = { ...last, name: 'dns-2', address: '10.60.2.54', netns: 'dns-2', ...change };
+    evidence.path = { ...evidence.path, places: evidence.path.places.toSpliced(-1, 0, second) };
+    const edges = new Set(evidence.windows.flatMap(({ before, after }) => [before, after]));
+    for (const edge of edges) {
+      const { counters, ...rest } = edge.samples['dns-1']!;
+      const moved = edge === evidence.windows.at(-1)!.after ? counts[1] : 0;
+      const UdpNoPorts = 1_000 + moved;
+      edge.samples['dns-2'] = { ...rest, netns: 'netns-dns-2', counters: { ...counters, UdpNoPorts } };
+    }
+    return conclude(runbook, evidence);
+  };
+  const of = ({ verdicts }: Conclusion) =>
+    Object.fromEntries(
+      verdicts.flatMap(({ cause, place, kind, share }) =>
+        cause === 'UDP-NOPORT' && place.startsWith('dns-') ? [[place, share ? `${kind} share` : kind]] : [],
+      ),
+    );
+
+  test('each proves its share, and together they explain the loss', () => {
+    const conclusion = refused([104, 96]);
+    expect(of(conclusion)).toEqual({ 'dns-1': 'proved share', 'dns-2': 'proved share' });
+    expect(conclusion).toMatchObject({ kind: 'explained', says: 'UDP-NOPORT at dns-2 and UDP-NOPORT at dns-1' });
+    expect(conclusion.accounts.map(openLoss)).toEqual([0]);
+    expect(conclusion.roots.map(({ says }) => says)).toEqual([
+      "UdpNoPorts +96 while 200 of 200 were lost (service); with the other endpoints' it is 200",
+      "UdpNoPorts +104 while 200 of 200 were lost (service); with the other endpoints' it is 200",
+    ]);
+  });
+
+  test.each([
+    ['far too small', [70, 60] as [number, number], { 'dns-1': 'suspected', 'dns-2': 'suspected' }],
+    ['far too big', [140, 150] as [number, number], { 'dns-1': 'suspected', 'dns-2': 'suspected' }],
+    ['all at one of them', [0, 200] as [number, number], { 'dns-1': 'refuted', 'dns-2': 'proved' }],
+  ])('what they count is %s', (_, counts, kinds) => {
+    expect(of(refused(counts))).toEqual(kinds);
+  });
+
+  test('only endpoints have shares, and no place on the way', () => {
+    expect(of(refused([104, 96], { role: 'hop' }))).toEqual({ 'dns-1': 'suspected', 'dns-2': 'suspected' });
   });
 });
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { conclude } from '../domain/conclude.ts';
 import { evidenceFor } from '../runbooks/cases/evidence.ts';
+import { Case } from '../runbooks/cases/form.ts';
 import { loadRunbook, udpLoss } from '../runbooks/load.ts';
 import { coverage, loadCases, runCases } from '../runbooks/test.ts';
 
@@ -28,6 +29,34 @@ describe('the judgement of the runbook', () => {
     if (!one) throw new Error('there is no such case');
     const still = { ...one, windows: one.windows.map((window) => ({ ...window, delta: {} })) };
     expect(runCases(runbook, [still])[0]).toMatchObject({ ok: false, got: 'refuted' });
+  });
+});
+
+describe('a case that says what cannot be', () => {
+  const one = { name: 'x', at: 'shop', expect: 'proved', windows: [{ step: 'small', probe: { sent: 1, lost: 1 } }] };
+  const made = (more: object) => () => evidenceFor(Case.parse({ ...one, ...more }), runbook.methodology);
+  test.each([
+    ['kube-proxy outside a cluster', { planes: { 'worker-a': { mode: 'ipvs' } } }, 'it is in no cluster, and kube-proxy is'],
+    ['no endpoints, and one that serves', { endpoints: 'none', cluster: { service: { endpoints: [{}] } } }, 'it has no endpoints, and one that serves'],
+    ['a place that is not on its path', { endpoints: 'none', samples: { 'dns-1': { sockets: [] } } }, 'dns-1 is not on this path'],
+    ['a node that is none', { cluster: {}, planes: { 'worker-c': {} } }, 'worker-c'],
+    ['a fact of a Service that is none', { cluster: { service: { serving: 0 } } }, 'serving'],
+  ])('%s', (_, more, why) => {
+    expect(made(more)).toThrow(why);
+  }); // prettier-ignore
+
+  test('and what can be is what it says', () => {
+    const endpoints = [{}, { address: '10.60.2.54', serving: false }];
+    const { path, windows } = made({ cluster: { service: { endpoints } }, planes: { gateway: 'none', 'worker-b': { process: 'none' } } })(); // prettier-ignore
+    expect(path.service?.endpoints).toEqual([{ address: '10.60.2.53', port: 53 }]);
+    const { cluster, planes } = windows[0]!.before;
+    expect(cluster?.service?.endpoints).toHaveLength(2);
+    expect(Object.keys(planes ?? {})).toEqual(['worker-a', 'worker-b']);
+    expect(planes?.['worker-b']).not.toHaveProperty('process');
+    const none = made({ endpoints: 'none', cluster: {} })();
+    expect(none.path.places.map(({ role }) => role)).toEqual(['sender', 'hop']);
+    expect(none.windows[0]!.before).toMatchObject({ cluster: { service: { endpoints: [] } } });
+    expect(made({})().windows[0]!.before).not.toHaveProperty('cluster');
   });
 });
 

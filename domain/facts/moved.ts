@@ -61,7 +61,12 @@ function quietTarget(evidence: Evidence, window: Window, after: Sample | undefin
 }
 
 /** The facts of what was chosen; a part that could not be read says so to whoever asks. */
-export function movedFacts(after: Sample, delta: Delta, focus: Focus): Record<keyof Focus | 'rules', unknown> {
+export function movedFacts(
+  after: Sample,
+  delta: Delta,
+  focus: Focus,
+  links: Sample['links'],
+): Record<keyof Focus | 'rules', unknown> {
   const { missing, cut } = delta.unread ?? { missing: {}, cut: [] };
   const ruleFacts = (key: keyof typeof wanted): unknown => {
     if (noRules(missing)) return unread(noRules(missing));
@@ -79,7 +84,8 @@ export function movedFacts(after: Sample, delta: Delta, focus: Focus): Record<ke
     const remade = delta.remade?.devices.find((name) => pattern.test(name));
     if (dropped === undefined && remade !== undefined) return unread(`${remade} was made anew in this window`);
     const [, name = '', kind = ''] = pattern.exec(focus[key]) ?? [];
-    return { dropped: dropped ?? 0, device: name, kind };
+    const overlay = links.some((link) => link.name === name && link.kind === 'vxlan');
+    return { dropped: dropped ?? 0, device: name, kind, overlay };
   };
   const socket = after.sockets.find(({ inode }) => String(inode) === focus.socket);
   const drops = delta.sockets[focus.socket];

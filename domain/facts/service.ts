@@ -163,6 +163,8 @@ function rulesFacts(evidence: Evidence, plane: Plane, place: Place): object {
   // What only looks like a rule that is not there would accuse kube-proxy.
   if ([plane.mode, cluster.dataPlane.config?.mode].includes('ipvs'))
     return unread(`kube-proxy on ${place.node} uses ipvs, whose table is not read`);
+  if (cluster.dataPlane.kind === 'unknown' && plane.mode === '')
+    return unread(`${place.node} has no rules of kube-proxy at all, and what forwards here instead is not known`);
   if (address.includes(':')) return unread('rules for IPv6 addresses of Services are not read');
   if (!plane.programmed)
     return unread(

@@ -56,6 +56,18 @@ function destinationOf(evidence: Evidence, place: Place, way: Way): string {
   return tunnelled ? far.nodeAddress : far.address;
 }
 
+/** Whether one end's node sends past the overlay by which the other end's node answers. */
+function strays(evidence: Evidence, place: Place, way: Way): boolean {
+  const { places } = evidence.path;
+  const [near, far] = [places[0], receiverOf(evidence.path)];
+  if (!near || !far || near.node === far.node || place.role !== 'hop') return false;
+  const [here, there, from, to] = way === 'out' ? [near, far, near, far] : [far, near, far, near];
+  const other = places.find((one) => one.role === 'hop' && one.node === there.node);
+  if (place.node !== here.node || !other) return false;
+  const back = tunnelOf(fullSample(evidence, other.name), from.address, tunnels);
+  return back !== '' && tunnelOf(fullSample(evidence, place.name), to.address, tunnels) === '';
+}
+
 /** Kinds of devices that wrap packets into others, for the far node. */
 const tunnels = ['vxlan', 'geneve', 'gre', 'ipip', 'sit', 'wireguard'];
 
@@ -75,7 +87,7 @@ export function wayFacts(evidence: Evidence, window: Window, place: Place, full:
   return {
     toward: towardFacts(window, way),
     route: route
-      ? { device: route.device, error: route.error, to: destination }
+      ? { device: route.device, error: route.error, to: destination, strays: strays(evidence, place, way) }
       : unread(`the route to ${destination} could not be read: ${full.missing['routes'] ?? 'it was not asked for'}`),
     neighbour: neighbourFacts(after, route?.via ?? destination),
     offload: offloadFacts(full, destination),

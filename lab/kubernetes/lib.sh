@@ -169,4 +169,5 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 # Whether a node's rules lead the Service to this port of its endpoints.
 leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$"; }
 # Whether no rule of a node leads the Service anywhere.
-unrouted() { ! on "$1" iptables-save -t nat | grep -q 'to-destination [0-9.]*:90'; }
+unrouted() { ! { on "$1" iptables-save -t nat; on "$1" nft list table ip kube-proxy 2>/dev/null; } | grep -qE '(to-destination|dnat to) [0-9.]*:90'; }
+proxy_mode_is() { on n1 grep -q "^mode: $1" /etc/undrop-lab/kube-proxy.yaml; }

@@ -128,8 +128,9 @@ def nftables(text, wanted):
     found = {}
     for name in wanted:
         address, port = name.rsplit(':', 1)
-        match = re.search(r'%s \. udp \. %s : goto (\S+?)[\s,}]' % (re.escape(address), port), text) or re.search(
-            r'[{,\s]udp \. %s : goto (\S+?)[\s,}]' % port, text)
+        match = re.search(
+            r'%s \. udp \. %s(?: comment \"[^\"]*\")? : goto (\S+?)[\s,}]' % (re.escape(address), port), text) or re.search(
+            r'[{,]\s*udp \. %s(?: comment \"[^\"]*\")? : goto (\S+?)[\s,}]' % port, text)
         if match:
             found[name] = sorted(leads(match.group(1)))
     return found
