@@ -129,8 +129,8 @@ def nftables(text, wanted):
     for name in wanted:
         address, port = name.rsplit(':', 1)
         match = re.search(
-            r'%s \. udp \. %s(?: comment \"[^\"]*\")? : goto (\S+?)[\s,}]' % (re.escape(address), port), text) or re.search(
-            r'[{,]\s*udp \. %s(?: comment \"[^\"]*\")? : goto (\S+?)[\s,}]' % port, text)
+            r'%s \. udp \. %s(?: comment \"[^\"]*\")? : goto ((?:service|external)-\S+?)[\s,}]' % (re.escape(address), port), text) or re.search(
+            r'[{,]\s*udp \. %s(?: comment \"[^\"]*\")? : goto ((?:service|external)-\S+?)[\s,}]' % port, text)
         if match:
             found[name] = sorted(leads(match.group(1)))
     return found
