@@ -6,10 +6,8 @@ import { Inventory } from '../domain/inventory.ts';
 import { parseYaml } from '../domain/yaml.ts';
 import { type Fault, faults } from './fault.ts';
 
-/** Labs with an inventory file of their own, which the accuracy matrix goes through. */
-export const labs = ['netns', 'vm'] as const;
-/** The nodes of the Kubernetes lab are found through its API server. */
-export type Lab = (typeof labs)[number] | 'kubernetes';
+export const labs = ['netns', 'vm', 'kubernetes'] as const;
+export type Lab = (typeof labs)[number];
 
 /** A lab script failed; the message ends with what it said. */
 export class LabError extends Error {}

@@ -249,6 +249,12 @@ print(json.dumps(runpy.run_path(sys.argv[1])[name](*words)))`;
     expect(call('nftables', cut, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': ['10.244.1.2:9000'] });
   });
 
+  test('endpoints that one rule chooses among are all led to, as kube-proxy 1.36 writes them', () => {
+    const [head = ''] = nftables.split(/^\tchain service-/m);
+    const text = `${head}\tchain service-6ZGVEEIS-shop/echo/udp/ {\n\t\tmeta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.244.1.2 . 9000, 1 : 10.244.2.2 . 9000 }\n\t}\n}`;
+    expect(call('nftables', text, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': both });
+  });
+
   test('a Service without endpoints is in none of the maps that lead somewhere', () => {
     expect(call('nftables', nftables, ['10.96.0.77:53'])).toEqual({});
     expect(call('iptables', iptables, ['10.96.0.77:53'])).toEqual({});

@@ -13,12 +13,6 @@ function named(argument: Name | undefined, { lab }: { lab?: Name }): Name {
   return argument ?? lab ?? 'netns';
 }
 
-/** How what is in the lab is then looked at. */
-const inventoryOf = (lab: Name, kubeconfig: string): { env: string; option: string } =>
-  lab === 'kubernetes'
-    ? { env: `KUBECONFIG=${kubeconfig} `, option: '' }
-    : { env: '', option: ` -i lab/${lab}/undrop.yaml` };
-
 /** Runs a lab's work; what its scripts complain about is all that the user needs. */
 async function inLab(work: (lab: typeof import('../../lab/lab.ts')) => Promise<void>): Promise<void> {
   const lab = await load();
@@ -39,12 +33,10 @@ const up = new Command('up')
       const lab = named(argument, options);
       await labs.up(lab, progress);
       clearProgress();
-      if (lab === 'kubernetes')
-        print(`the kubernetes lab is up: export KUBECONFIG=${labs.kubeconfig} (its kubectl: ${labs.kubectl})`);
-      else
-        print(
-          `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
-        );
+      print(
+        `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
+      );
+      if (lab === 'kubernetes') print(`KUBECONFIG=${labs.kubeconfig} (its kubectl: ${labs.kubectl})`);
     }),
   );
 
@@ -63,8 +55,7 @@ const breaks = new Command('break')
     inLab(async (labs) => {
       const fault = labs.faultNamed(id);
       await labs.inject(fault);
-      const { env, option } = inventoryOf(fault.lab, labs.kubeconfig);
-      print(`${fault.title}. Try: ${env}undrop diagnose '${fault.target}'${option}`);
+      print(`${fault.title}. Try: undrop diagnose '${fault.target}' -i lab/${fault.lab}/undrop.yaml`);
     }),
   );
 
@@ -84,13 +75,13 @@ const list = new Command('faults')
   });
 
 const matrix = new Command('matrix')
-  .description('inject every fault of both labs for real, diagnose it, and compare with what must be found')
+  .description('inject every fault of all labs for real, diagnose it, and compare with what must be found')
   .argument('[faults...]', 'only these')
-  .addOption(new Option('-l, --lab <lab>', 'only this lab').choices(['netns', 'vm']))
+  .addOption(new Option('-l, --lab <lab>', 'only this lab').choices(names))
   .option('--write', 'write docs/matrix.md; needs every fault')
   .option('--json', 'print the result as JSON')
   .addHelpText('after', '\nExamples:\n  undrop lab matrix\n  undrop lab matrix narrow-wire shaper\n')
-  .action((ids: string[], options: { lab?: 'netns' | 'vm'; write?: true; json?: true }) =>
+  .action((ids: string[], options: { lab?: Name; write?: true; json?: true }) =>
     inLab(async (labs) => {
       const [{ faults }, { diagnoseFault, matrixMarkdown }, { loadRunbook }] = await Promise.all([
         import('../../lab/fault.ts'),

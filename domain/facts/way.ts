@@ -85,7 +85,7 @@ export function wayFacts(evidence: Evidence, window: Window, place: Place, full:
   const destination = destinationOf(evidence, place, way);
   const route = full.routes[destination];
   return {
-    toward: towardFacts(window, way),
+    toward: { ...towardFacts(window, way), spread: spreads(evidence, window) },
     route: route
       ? { device: route.device, error: route.error, to: destination, strays: strays(evidence, place, way) }
       : unread(`the route to ${destination} could not be read: ${full.missing['routes'] ?? 'it was not asked for'}`),
@@ -108,6 +108,11 @@ function towardFacts({ probe, step }: Window, way: Way): { sent: number; lost: n
   return requests
     ? { sent: probe.sent, lost: probe.requestLost }
     : { sent: probe.sent - probe.requestLost, lost: probe.replyLost };
+}
+
+/** Whether what was sent went to several endpoints: then how much of it went by one hop is unknown. */
+function spreads({ path }: Evidence, { step }: Window): boolean {
+  return (step === 'service' || step === 'nodeport') && (path.service?.endpoints.length ?? 0) > 1;
 }
 
 /** Whether the next hop fails to resolve, after what was sent. */

@@ -171,3 +171,11 @@ leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$
 # Whether no rule of a node leads the Service anywhere.
 unrouted() { ! { on "$1" iptables-save -t nat; on "$1" nft list table ip kube-proxy 2>/dev/null; } | grep -qE '(to-destination|dnat to) [0-9.]*:90'; }
 proxy_mode_is() { on n1 grep -q "^mode: $1" /etc/undrop-lab/kube-proxy.yaml; }
+# The application anew with another command: its pods stand in each other's way, so the old ones go first.
+restarted() {
+  kubectl -n shop scale deployment/echo --replicas=0
+  kubectl -n shop wait --for=delete pod -l app=echo --timeout=30s
+  kubectl -n shop patch deployment echo --type=json -p "[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": $1}]"
+  kubectl -n shop scale deployment/echo --replicas=2
+  kubectl -n shop rollout status deployment/echo --timeout=30s
+}

@@ -120,6 +120,9 @@ def nftables(text, wanted):
     def leads(name, depth=0):
         body = joined.get(name, '')
         ends = set(re.findall(r'dnat to ([0-9.]+:\d+)', body))
+        # Newer versions choose among the endpoints in one rule: `dnat ip to numgen random mod 2 map { 0 : 10.0.0.1 . 53, ...`
+        for rule in re.findall(r'dnat ip to .*', body):
+            ends |= {'%s:%s' % end for end in re.findall(r'([0-9.]+) \. (\d+)', rule)}
         for one in set(re.findall(r'(?:goto|jump) ((?:service|endpoint|external)-\S+?)[\s,}]', body + ' ')):
             if depth < 4:
                 ends |= leads(one, depth + 1)
