@@ -30,7 +30,9 @@ export const down = async (lab: Lab): Promise<void> => script(lab, 'down.sh');
 /** Builds what a lab is made of, where it is not yet in the cache. `up` does it too, but then it is waited for there. */
 export async function build(lab: 'vm' | 'kubernetes', onLine?: (line: string) => void): Promise<void> {
   await script(lab, 'build.sh', onLine);
-  if (lab === 'kubernetes') await script(lab, 'images.sh', onLine);
+  if (lab === 'vm') return;
+  await script(lab, 'images.sh', onLine);
+  await script(lab, '../../deploy/helm/build.sh', onLine);
 }
 
 async function script(lab: Lab, name: string, onLine?: (line: string) => void): Promise<void> {

@@ -114,6 +114,23 @@ END`);
     expect(result.kind).toBe('no-loss');
   }, 90_000);
 
+  test('a node whose table is full: sessions from before see it, a new one is refused in time, and the run says why', async () => {
+    await diagnosed(session, target);
+    await kubectl('ct_fill n1 0');
+    try {
+      const warm = await diagnosed(session, target);
+      expect(warm.roots).toEqual([{ cause: 'CT-FULL', place: 'n1' }]);
+      const cold = await road.session(inventoryWith('cold', {}));
+      const started = Date.now();
+      const result = await diagnosed(cold, target);
+      const { unseen } = await conclusionOf(result.conclusion);
+      expect(unseen['n1']).toMatch(/no new session within 8 s; Kubernetes calls the node Ready: a node whose conntrack table is full refuses new sessions/); // prettier-ignore
+      expect(Date.now() - started).toBeLessThan(60_000);
+    } finally {
+      await kubectl('ct_unfill n1; until_ok 30 answers client 16');
+    }
+  }, 180_000);
+
   test('a node is cut off in the middle: it is named, and the rest is judged', async () => {
     const handle = await startDiagnosis(session, newRun(), {
       target,

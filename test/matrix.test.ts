@@ -9,6 +9,7 @@ const runbook = loadRunbook();
 const needed = {
   netns: ['ip', 'iptables', 'nft', 'ethtool', 'conntrack', 'tc'],
   vm: ['qemu-system-x86_64', 'ssh', 'ip'],
+  kubernetes: ['ip', 'nsenter', 'unshare', 'openssl', 'conntrack', 'nft'],
 };
 
 /** Each fault is injected into a real kernel, judged, healed. What must be found is proved; nothing else may be. */

@@ -60,10 +60,16 @@ const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destina
 
 const sameFlow = (a: Entry, b: Entry): boolean => a.source === b.source && a.sourcePort === b.sourcePort;
 
-/** The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name. */
+/**
+ * The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name. Of several it is the
+ * one that expires last: others may be gone, with their loss, before a plan is approved.
+ */
 export function probedFlow(evidence: Evidence): Entry | undefined {
   const { places } = evidence.path;
-  return places.flatMap((place) => staleEntries(evidence, place)).find((entry) => entry.source === places[0]?.address);
+  const ours = places
+    .flatMap((place) => staleEntries(evidence, place))
+    .filter(({ source }) => source === places[0]?.address);
+  return ours.toSorted((a, b) => b.timeout - a.timeout)[0];
 }
 
 /** The stale entries themselves, for probing their flow and for deleting exactly them. */

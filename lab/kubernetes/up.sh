@@ -21,6 +21,7 @@ BRIDGED=/proc/sys/net/bridge/bridge-nf-call-iptables
 
 binaries=$(sh "$HERE/build.sh")
 images=$(sh "$HERE/images.sh")
+helm=$(sh "$HERE/../../deploy/helm/build.sh")
 sh "$HERE/down.sh"
 start=$(date +%s)
 took() { echo "$(($(date +%s) - start)) s"; }
@@ -124,12 +125,22 @@ objects() {
   cat "$HERE/manifests.yaml"
 }
 apply() { objects | kubectl apply -f -; }
+# The chart's own agents, as a user's cluster has them, with the right to change.
+agents() {
+  "$helm" template undrop "$HERE/../../deploy/chart" --namespace undrop --set changer.enabled=true \
+    --set images.agent.repository=localhost/undrop/agent --set images.agent.tag=dev --set images.agent.pullPolicy=Never |
+    kubectl apply -f - >/dev/null
+}
 until_ok 30 apply || fail 'the API server refuses the objects of the lab'
+agents || fail 'the chart of the agents is refused'
 proxy_config
 kubectl wait --for=condition=Ready --timeout=60s node/n1 node/n2 >/dev/null || fail 'the nodes do not get ready'
 tell "the nodes are ready after $(took)"
 kubectl -n shop rollout status deployment/echo --timeout=60s >/dev/null || fail 'the application does not start'
 kubectl -n shop wait --for=condition=Ready --timeout=60s pod/client pod/client2 >/dev/null || fail 'the clients do not start'
+for set in agent changer; do
+  kubectl -n undrop rollout status daemonset/undrop-$set --timeout=60s >/dev/null || fail "the ${set}s do not start"
+done
 for pod in client client2; do until_ok 30 answers $pod || fail "the Service does not answer $pod"; done
 tell "the Service answers after $(took)"
 echo "KUBECONFIG=$STATE/admin.kubeconfig"
