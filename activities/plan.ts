@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/activity';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import { type Evidence, fullSample } from '../domain/evidence.ts';
@@ -45,27 +46,26 @@ export async function makePlan(
     ? chosenBy(override, evidence, conclusion, lossy[0]?.step ?? '')
     : proposedBy(runbook.causes, evidence, conclusion);
   if (!chosen) return 'no remedy is known for what was proved';
-  const remedy = runbook.remedies.find(({ id }) => id === chosen.remedy);
-  if (!remedy) {
-    const known = runbook.remedies.map(({ id }) => id).join(', ');
-    throw hopeless(`there is no remedy ${chosen.remedy}; there are: ${known}`, 'UnknownRemedy');
+  const places = chosen.at;
+  const tried: string[] = [];
+  let found: { remedy: Remedy; changes: PlannedChange[] } | undefined;
+  for (const id of chosen.remedies) {
+    const remedy = runbook.remedies.find((one) => one.id === id);
+    if (!remedy) {
+      const known = runbook.remedies.map((one) => one.id).join(', ');
+      throw hopeless(`there is no remedy ${id}; there are: ${known}`, 'UnknownRemedy');
+    }
+    try {
+      found = { remedy, changes: await changesBy(remedy) };
+      break;
+    } catch (error) {
+      // What cannot be done here may have another remedy.
+      if (!(error instanceof ApplicationFailure && error.type === 'Unreadable')) throw error;
+      tried.push(`${id}: ${error.message}`);
+    }
   }
-  const changes: PlannedChange[] = [];
-  for (const wanted of chosen.at) {
-    const shell = shells.of(wanted.place.node);
-    const site = { shell, place: await located(shell, wanted.place) };
-    const read = (operations: readonly Operation[]): Promise<string[]> => readSettings(site, operations);
-    const operations = await operationsOf(remedy, evidence, wanted, read);
-    if (operations.length)
-      changes.push({
-        place: wanted.place.name,
-        node: wanted.place.node,
-        reach: reachOf(inventory, wanted.place),
-        cause: wanted.cause,
-        ...wayOf(wanted),
-        operations,
-      });
-  }
+  if (!found) throw hopeless(tried.join('; '), 'Unreadable');
+  const { remedy, changes } = found;
   if (changes.length === 0) return `${remedy.id}: everything is already as the remedy would make it`;
   const proves = conclusion.roots.filter(({ cause }) => chosen.at.some((one) => one.cause === cause));
   const steps = new Set(proves.flatMap((root) => root.proves.map(({ step }) => step)));
@@ -89,6 +89,7 @@ export async function makePlan(
     cost: remedy.cost,
     owner: remedy.owner,
     lasts: remedy.lasts,
+    ...(tried.length && { ruledOut: tried }),
     reversible: changes.every(({ operations }) => operations.every(reversible)),
     radius: radiusOf(
       inventory,
@@ -97,10 +98,32 @@ export async function makePlan(
     ),
   };
   return { plan, digest: digestOf(plan) };
+
+  async function changesBy(wantedRemedy: Remedy): Promise<PlannedChange[]> {
+    const all: PlannedChange[] = [];
+    for (const wanted of places) {
+      // What may not be changed from here is to be known before anybody approves it.
+      const shell = shells.changing(wanted.place.node);
+      const site = { shell, place: await located(shell, wanted.place) };
+      const read = (operations: readonly Operation[]): Promise<string[]> => readSettings(site, operations);
+      const operations = await operationsOf(wantedRemedy, evidence, wanted, read);
+      if (operations.length)
+        all.push({
+          place: wanted.place.name,
+          node: wanted.place.node,
+          reach: reachOf(inventory, wanted.place),
+          cause: wanted.cause,
+          ...wayOf(wanted),
+          operations,
+        });
+    }
+    return all;
+  }
 }
 
 interface Chosen {
-  remedy: string;
+  /** The first that can be used here. */
+  remedies: string[];
   at: Wanted[];
 }
 
@@ -116,19 +139,19 @@ function chosenBy(
     throw hopeless(`${name} is not on the path; its places are: ${known}`, 'UnknownPlace');
   }
   const root = conclusion.roots.find((one) => one.place === name);
-  return { remedy, at: [{ place, cause: root?.cause ?? '', step: root?.step ?? step, ...wayOf(root) }] };
+  return { remedies: [remedy], at: [{ place, cause: root?.cause ?? '', step: root?.step ?? step, ...wayOf(root) }] };
 }
 
 /** The first proved cause that has a remedy, at all the places where it was proved. */
 function proposedBy(causes: Deps['runbook']['causes'], evidence: Evidence, conclusion: Conclusion): Chosen | undefined {
   for (const root of conclusion.roots) {
-    const [remedy] = causes.find(({ id }) => id === root.cause)?.remedies ?? [];
-    if (remedy === undefined) continue;
+    const remedies = causes.find(({ id }) => id === root.cause)?.remedies ?? [];
+    if (remedies.length === 0) continue;
     const at = conclusion.roots.flatMap((one) => {
       const place = evidence.path.places.find(({ name }) => name === one.place);
       return place && one.cause === root.cause ? [{ place, cause: one.cause, step: one.step, ...wayOf(one) }] : [];
     });
-    return { remedy, at };
+    return { remedies, at };
   }
   return undefined;
 }
@@ -176,6 +199,8 @@ function drafted(
       );
       return [{ kind: 'offload.set', device: String(value(template.device)), before: {}, after }];
     }
+    case 'conntrack.evict':
+      return [{ kind: 'conntrack.evict', destination: '', destinationPort: 0, entries: 0 }];
     case 'process.restart':
       return [{ kind: 'process.restart', name: template.name, before: '' }];
     case 'conntrack.delete':
@@ -188,6 +213,7 @@ function drafted(
 /** Puts the live value in; nothing where it is already as wanted. */
 function completed(draft: Operation, live: string, place: string): Operation[] {
   if (draft.kind === 'conntrack.delete') return live === 'present' ? [draft] : [];
+  if (draft.kind === 'conntrack.evict') return [evicted(live, place)];
   if (draft.kind === 'process.restart') {
     if (live !== 'absent') return [{ ...draft, before: live }];
     throw hopeless(
@@ -198,6 +224,8 @@ function completed(draft: Operation, live: string, place: string): Operation[] {
   const name = draft.kind === 'sysctl.set' ? draft.key : `the features of ${draft.device}`;
   if (live === 'unreadable')
     throw hopeless(`${name} cannot be read at ${place}; is the tool there, and the device?`, 'Unreadable');
+  if (live.startsWith('readonly '))
+    throw hopeless(`${name} cannot be set at ${place}: it is the whole kernel's, and belongs to its first network namespace`, 'Unreadable'); // prettier-ignore
   if (draft.kind === 'sysctl.set') {
     const before = Number(live);
     if (!Number.isInteger(before)) throw hopeless(`${name} at ${place} reads "${live}", not a number`, 'Unreadable');
@@ -207,6 +235,23 @@ function completed(draft: Operation, live: string, place: string): Operation[] {
   for (const feature of Object.keys(draft.after))
     if (!(feature in before)) throw hopeless(`${draft.device} at ${place} cannot change ${feature}`, 'Unreadable');
   return Object.entries(draft.after).every(([feature, on]) => before[feature] === on) ? [] : [{ ...draft, before }];
+}
+
+/** From this share of the table on one destination's flows are what fills it. */
+const fills = 0.5;
+
+/** @param live `address,port,its entries,all entries`, as the guard reads the destination with the most */
+function evicted(live: string, place: string): Operation {
+  const [destination = '', port, own, all] = live.split(',');
+  const [destinationPort, entries, total] = [Number(port), Number(own), Number(all)];
+  if (!(entries >= fills * total))
+    throw hopeless(
+      total > 0
+        ? `no one destination fills the table at ${place}: ${destination}:${port} has the most entries, ${own} of ${all}`
+        : `no UDP flow is in the table at ${place}`,
+      'Unreadable',
+    );
+  return { kind: 'conntrack.evict', destination, destinationPort, entries };
 }
 
 /** What else lives there: tracked flows (null where the table cannot be read) and Services with an endpoint on the node. */

@@ -12,6 +12,8 @@ export type Operation =
       /** Where the entry leads: part of the match, so that a flow that was learned anew is left alone. */
       replySource: string;
     }
+  /** All tracked UDP flows to one destination; `entries` were there when the plan was made. */
+  | { kind: 'conntrack.evict'; destination: string; destinationPort: number; entries: number }
   /** Ends a process that others start again. `before` is the one that is meant: its id and start, as `PID:TICKS`. */
   | { kind: 'process.restart'; name: string; before: string };
 
@@ -45,6 +47,11 @@ export function forbidden(operation: Operation): string | undefined {
       [sourcePort, destinationPort].every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
     return plain ? undefined : 'an entry to delete is named by addresses and ports, and one of these is none';
   }
+  if (operation.kind === 'conntrack.evict') {
+    const { destination, destinationPort } = operation;
+    const plain = /^[0-9.]{7,15}$/.test(destination) && destinationPort > 0 && destinationPort < 65_536;
+    return plain ? undefined : `"${destination}:${destinationPort}" names no destination`;
+  }
   if (operation.kind === 'process.restart') {
     if (!allowedProcesses.includes(operation.name)) return `undrop may not end ${operation.name}`;
     return /^\d+:\d+$/.test(operation.before) ? undefined : `"${operation.before}" names no process`;
@@ -69,6 +76,8 @@ export function described(operation: Operation): string {
     }
     case 'conntrack.delete':
       return `delete the entry ${operation.source}:${operation.sourcePort} -> ${operation.destination}:${operation.destinationPort}, which leads to ${operation.replySource} (cannot be undone; it is learned anew)`;
+    case 'conntrack.evict':
+      return `delete all tracked flows to ${operation.destination}:${operation.destinationPort}, ${operation.entries.toLocaleString('en-US')} now (cannot be undone; those that live are learned anew)`;
     case 'process.restart':
       return `restart ${operation.name} (process ${operation.before.split(':')[0]}; its supervisor starts it again, which cannot be undone)`;
   }

@@ -37,6 +37,8 @@ export interface Plan {
   cost: string;
   owner: string;
   lasts: string;
+  /** Remedies that come first for the cause and cannot be used here, and why. */
+  ruledOut?: string[];
   reversible: boolean;
   /** What else lives where the change happens: tracked flows (null: unknown) and Services with endpoints there. */
   radius: { flows: number | null; services: string[] };

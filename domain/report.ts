@@ -122,6 +122,7 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
       `- risk ${plan.risk}; cost: ${plan.cost}`,
     );
     lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
+    for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');

@@ -89,6 +89,7 @@ export const OperationTemplate = z.discriminatedUnion('kind', [
     features: z.record(z.string(), z.enum(['on', 'off'])),
   }),
   z.strictObject({ kind: z.literal('conntrack.delete'), flows: z.literal('stale') }),
+  z.strictObject({ kind: z.literal('conntrack.evict'), flows: z.literal('most') }),
   z.strictObject({ kind: z.literal('process.restart'), name: z.enum(allowedProcesses) }),
 ]);
 export type OperationTemplate = z.infer<typeof OperationTemplate>;

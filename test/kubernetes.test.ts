@@ -109,6 +109,26 @@ real(
     ]);
   }, 180_000);
 
+  test('a full table whose limit cannot be raised here: the flows that fill it are deleted, and no others', async () => {
+    const fault = await breaks('k8s-conntrack-full');
+    const diagnosis = await diagnosed(session, fault.target, bob.name);
+    expect(diagnosis.roots).toEqual([{ cause: 'CT-FULL', place: 'n1' }]);
+    // The storm is over; what it left lasts for an hour.
+    await inLab('kubernetes', 'reap fill-n1');
+    const remediation = await planned(session, diagnosis, bob.name);
+    const { plan } = remediation.signed;
+    expect(plan.ruledOut).toEqual([expect.stringMatching(/^raise-conntrack-max: net\.netfilter\.nf_conntrack_buckets cannot be set at n1/)]); // prettier-ignore
+    expect(plan.changes[0]?.operations).toEqual([
+      { kind: 'conntrack.evict', destination: '198.19.0.7', destinationPort: 9, entries: expect.any(Number) },
+    ]);
+    const others = async (): Promise<string[]> =>
+      (await inLab('kubernetes', "on n1 conntrack -L -p tcp -o id 2>/dev/null | grep ESTABLISHED | grep -o 'id=[0-9]*'")).split('\n').toSorted(); // prettier-ignore
+    const before = await others();
+    const result = await approved(remediation);
+    expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual(['confirmed', expect.stringContaining('cured')]); // prettier-ignore
+    expect(await others()).toEqual(expect.arrayContaining(before));
+  }, 180_000);
+
   test('a node puts a value back by itself when the pod that changed it is gone', async () => {
     const shells = new ShellPool(inventory);
     const place: Place = { name: 'n1', role: 'hop', node: 'n1', address: '172.30.0.11', nodeAddress: '172.30.0.11' };

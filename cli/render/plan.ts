@@ -19,6 +19,7 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   line('touches', `${flows} tracked flows, Services there: ${plan.radius.services.join(', ') || 'none known'}`);
   line('owner', plan.owner);
   line('lasts', plan.lasts);
+  for (const why of plan.ruledOut ?? []) line('instead of', why);
   line(
     'undo',
     plan.reversible

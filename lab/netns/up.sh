@@ -64,5 +64,5 @@ for n in r h1 h2; do
   on $n sysctl -qw net.ipv4.ip_forward=1
 done
 spawn app p2 python3 "$UNDROP_LAB_HOME/echo.py" 9000
-until_ok 5 on p1 python3 "$UNDROP_LAB_HOME/ask.py" 10.244.2.2 9000
-until_ok 5 on p3 python3 "$UNDROP_LAB_HOME/ask.py" 10.96.0.10 9000
+until_ok 15 on p1 python3 "$UNDROP_LAB_HOME/ask.py" 10.244.2.2 9000
+until_ok 15 on p3 python3 "$UNDROP_LAB_HOME/ask.py" 10.96.0.10 9000

@@ -31,7 +31,7 @@ forget() {
   true
 }
 
-# --- the four kinds of setting -------------------------------------------------------------------------------------
+# --- the five kinds of setting -------------------------------------------------------------------------------------
 
 current() { # KIND NAME
   case $1 in
@@ -39,7 +39,26 @@ current() { # KIND NAME
     offload) features "$2" ;;
     conntrack) entry -L "$2" | grep -q '^udp ' && echo present || echo absent ;;
     process) process "$2" ;;
+    flows) [ "$2" = top ] && most_flows || { flows -L "$2" | head -n 1 | grep -q '^udp ' && echo present || echo absent; } ;;
   esac
+}
+
+# All entries to one destination: ADDRESS,PORT
+flows() { # VERB NAME
+  conntrack "$1" -f ipv4 -p udp --orig-dst "${2%,*}" --dport "${2#*,}" 2>/dev/null
+}
+
+# Which destination has the most entries: address,port,its entries,all UDP entries; or `absent`.
+most_flows() {
+  conntrack -L -f ipv4 -p udp 2>/dev/null | awk '
+    { d = p = ""
+      for (i = 4; i <= NF && (d == "" || p == ""); i++) {
+        if (d == "" && $i ~ /^dst=/) d = substr($i, 5)
+        if (p == "" && $i ~ /^dport=/) p = substr($i, 7)
+      }
+      n[d "," p]++ }
+    END { for (k in n) if (n[k] > most) { most = n[k]; top = k }
+          print most ? top "," most "," NR : "absent" }'
 }
 
 # Which process has this name: its id and when it was started (ids are given anew), or `absent`. Only of this machine's
@@ -94,6 +113,7 @@ put() { # KIND NAME VALUE
   case $1 in
     sysctl) echo "$3" 2>/dev/null >"/proc/sys/$(echo "$2" | tr . /)" ;;
     conntrack) entry -D "$2" >/dev/null ;;
+    flows) flows -D "$2" >/dev/null ;;
     process)
       old=${3#not:}
       # KILL: a process that was stopped hears nothing else.
@@ -239,7 +259,7 @@ restore() { # puts every touched value back, last one first; somebody else's val
     operation $index
     if [ -e "$dir/doing.$index" ]; then
       now=$(current "$kind" "$name")
-      if [ "$kind" = conntrack ] || [ "$kind" = process ]; then
+      if [ "$kind" = conntrack ] || [ "$kind" = process ] || [ "$kind" = flows ]; then
         echo "irreversible $index $name"
       elif [ "$now" = "$before" ]; then
         echo "equal $index $now"
@@ -287,7 +307,10 @@ if [ "$verb" = leave-container ]; then
 fi
 if [ "$verb" = read ]; then
   while [ $# -ge 2 ]; do
-    echo "value $(current "$1" "$2")"
+    # Some settings of the whole kernel can be read in every network namespace and set in the first one only.
+    bound=
+    [ "$1" != sysctl ] || [ -w "/proc/sys/$(echo "$2" | tr . /)" ] || bound='readonly '
+    echo "value $bound$(current "$1" "$2")"
     shift 2
   done
   exit 0

@@ -25,7 +25,7 @@ export interface Change {
   token: string;
 }
 
-/** A setting's name in the guard's four kinds. */
+/** A setting's name in the guard's five kinds. */
 function named(operation: Operation): [kind: string, name: string] {
   switch (operation.kind) {
     case 'sysctl.set':
@@ -38,6 +38,8 @@ function named(operation: Operation): [kind: string, name: string] {
     }
     case 'process.restart':
       return ['process', operation.name];
+    case 'conntrack.evict':
+      return ['flows', operation.destination ? `${operation.destination},${operation.destinationPort}` : 'top'];
   }
 }
 
