@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
 import { outcome, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
@@ -11,11 +12,11 @@ import type { Step } from '../domain/runbook.ts';
 import type { ChangeInput, Measured } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { evidenceOf, possible } from '../domain/steps.ts';
-import type { Path, Place } from '../domain/target.ts';
+import { type Path, type Place, TargetError } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
 import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
-import { resolved, sweep } from './resolve.ts';
+import { configured, resolved, sweep } from './resolve.ts';
 import { signedBy } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
@@ -50,13 +51,26 @@ export function changeActivities(deps: Deps) {
   };
   const placeOf = async (input: ChangeInput): Promise<Place> => {
     const { place: name, node, reach } = planned(input);
-    const place = (await pathOf(input)).places.find((one) => one.name === name);
+    // A node is found by itself: the pods of its path may be others by now, and its changes must be undone all the same.
+    const place =
+      inventory.kubernetes && name === node
+        ? await nodeOf(node)
+        : (await pathOf(input)).places.find((one) => one.name === name);
     if (!place) throw hopeless(`${name} is not on the path`, 'Refused');
     if (input.signed.plan.inventory !== inventory.name)
       throw hopeless(`the plan is of the inventory ${input.signed.plan.inventory}, not ${inventory.name}`, 'Refused');
     if (place.node !== node || reachOf(inventory, place) !== reach)
       throw hopeless(`the inventory reaches ${name} otherwise than when the plan was made`, 'Refused');
     return place;
+  };
+  const nodeOf = async (name: string): Promise<Place> => {
+    const [{ Reader, nodePlace }, { config }] = await Promise.all([import('../cluster/index.ts'), configured(shells)]);
+    try {
+      return await nodePlace(new Reader(config), name);
+    } catch (error) {
+      if (error instanceof TargetError) throw hopeless(error.message, 'Refused');
+      throw error;
+    }
   };
   /** Runs one call of the node's guard: a refusal is final, an unknown outcome is asked again (the node knows what it did). */
   const guarded = async <T>(input: ChangeInput, call: (site: guard.Site) => Promise<T>): Promise<T> =>
@@ -77,9 +91,9 @@ export function changeActivities(deps: Deps) {
      * that often; else until enough was lost to tell a cure from luck.
      */
     async measure(id: string, input: ChangeInput, repeats?: Record<string, number>): Promise<Measurement> {
-      const path = await pathOf(input);
-      return beating((signal) =>
-        observers.use(id, path, async (observer) => {
+      return beating(async (signal) => {
+        const path = await pathOf(input);
+        return observers.use(id, path, async (observer) => {
           const known = await loadEvidence(store, path, input.evidence);
           const wanted = new Set(['small', ...input.signed.plan.verify.map(({ step }) => step)]);
           const first = await observer.edge('full', signal);
@@ -98,8 +112,8 @@ export function changeActivities(deps: Deps) {
           const evidence = evidenceOf({ path, first, parts });
           const steps = Object.keys(taken).map((step) => measured(evidence, step, planned(input)));
           return { steps, repeats: taken };
-        }),
-      );
+        });
+      });
     },
 
     /**
@@ -139,9 +153,12 @@ export function changeActivities(deps: Deps) {
       return deadline;
     },
 
-    /** Applies one operation, once. @returns other features that the device changed along with the planned ones */
-    async apply(change: guard.Change, input: ChangeInput, index: number): Promise<string[]> {
-      const { value } = await guarded(input, (site) => guard.apply(site, change, index));
+    /**
+     * Applies one operation, once, or several that are alike.
+     * @returns other features that the device changed along with the planned ones
+     */
+    async apply(change: guard.Change, input: ChangeInput, index: number, last = index): Promise<string[]> {
+      const { value } = await guarded(input, (site) => guard.apply(site, change, index, last));
       const operation = planned(input).operations[index];
       if (operation?.kind !== 'offload.set') return [];
       return Object.entries(guard.featuresOf(value)).flatMap(([name, on]) =>
@@ -179,18 +196,25 @@ export function changeActivities(deps: Deps) {
     },
   };
 
-  /** Tells the cluster what happens on its node. A change never waits for this, and never fails by it. */
+  /** Tells the cluster what happens on its node. A change never waits for this beyond a moment, and never fails by it. */
   async function noted(input: ChangeInput, reason: string, says: string, holder?: string): Promise<void> {
-    if (!inventory.kubernetes) return;
+    const { kubernetes } = inventory;
+    if (!kubernetes) return;
     const { node } = planned(input);
-    const { namespace } = inventory.kubernetes;
-    try {
+    const tell = async (): Promise<void> => {
       const [{ noteOn }, cluster] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
-      const uid = (await pathOf(input)).places.find(({ name }) => name === node)?.uid ?? '';
-      await noteOn(cluster.config, namespace, { node, uid, reason, says, ...(holder !== undefined && { holder }) });
-    } catch (error) {
+      await noteOn(cluster.config, kubernetes.namespace, {
+        node,
+        reason,
+        says,
+        ...(holder !== undefined && { holder }),
+      });
+    };
+    const told = tell().catch((error: unknown) => {
       log.warn('the cluster was not told of a change', { node, reason, error: String(error) });
-    }
+    });
+    // The heartbeat of this activity is over: after two seconds it would be taken for dead.
+    await Promise.race([told, sleep(1_000)]);
   }
 
   function measured(evidence: Evidence, step: string, { cause: id, place: name, way }: PlannedChange): Measured {

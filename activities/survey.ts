@@ -1,9 +1,9 @@
 import { type End, textOf } from '../domain/cluster-target.ts';
-import { frontendsOf } from '../domain/cluster.ts';
+import { frontendsAt } from '../domain/cluster.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { SurveyRow } from '../domain/runs.ts';
 import { wilson } from '../domain/statistics.ts';
-import { clientsOn } from '../nodes/observing/clients.ts';
+import { type ClientFlow, clientsOn } from '../nodes/observing/clients.ts';
 import { Observer } from '../nodes/observing/observer.ts';
 import { type Deps, hopeless } from './deps.ts';
 import { configured } from './resolve.ts';
@@ -43,12 +43,12 @@ export async function survey(
   const flows = await Promise.all(
     nodes.slice(0, mostNodes).map(async (node) => {
       // A node that does not answer is named by the diagnosis itself; here it only has no clients.
-      const seen = await clientsOn(deps.shells.of(node), frontendsOf(service), alive).catch(() => []);
+      const seen = await clientsOn(deps.shells.of(node), frontendsAt(service, node), alive).catch(() => []);
       return seen.toSorted((a, b) => Number(b.stale) - Number(a.stale)).slice(0, 2);
     }),
   );
   const known = await Promise.all(
-    flows.flat().map(async ({ address, stale }): Promise<Sender[]> => {
+    first(flows.flat(), 2 * mostSenders).map(async ({ address, stale }): Promise<Sender[]> => {
       const pod = await podAt(reader, address);
       return pod ? [{ ...pod, stale }] : [];
     }),
@@ -98,6 +98,12 @@ export async function survey(
   const [worst] = all.toSorted((a, b) => score(b) - score(a));
   if (!worst) throw hopeless(`there is no path to ${textOf(to)}`, 'TargetError');
   return { target: worst.target, rows: all };
+}
+
+/** Each address once, those with stale flows first: a lookup of each costs the API a look at all pods. */
+function first(flows: ClientFlow[], most: number): ClientFlow[] {
+  const sorted = flows.toSorted((a, b) => Number(b.stale) - Number(a.stale));
+  return [...new Map(sorted.toReversed().map((flow) => [flow.address, flow])).values()].toReversed().slice(0, most);
 }
 
 /** Stale flows first, since they move no counter; then what surely loses most; a path between two nodes before one within. */

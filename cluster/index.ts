@@ -2,5 +2,5 @@
 export { ReadError, Reader } from './api.ts';
 export { type Note, noteOn } from './notes.ts';
 export { mayI, rightsOf } from './rights.ts';
-export { readNodes, resolvePath } from './resolve.ts';
+export { nodePlace, readNodes, resolvePath } from './resolve.ts';
 export { podAt, serviceToSurvey } from './clients.ts';

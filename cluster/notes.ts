@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { CoordinationV1Api, EventsV1Api, type KubeConfig, V1MicroTime } from '@kubernetes/client-node';
+import { CoordinationV1Api, CoreV1Api, EventsV1Api, type KubeConfig, V1MicroTime } from '@kubernetes/client-node';
 
 /** What others can see with kubectl while a node is changed. */
 export interface Note {
   node: string;
-  uid: string;
   /** One word in capitals as events have it: `ChangeArmed`. */
   reason: string;
   says: string;
@@ -21,7 +20,8 @@ export async function noteOn(config: KubeConfig, namespace: string, note: Note):
   await Promise.all([event(config, note), lease(config, namespace, note)]);
 }
 
-async function event(config: KubeConfig, { node, uid, reason, says }: Note): Promise<void> {
+async function event(config: KubeConfig, { node, reason, says }: Note): Promise<void> {
+  const { metadata } = await config.makeApiClient(CoreV1Api).readNode({ name: node });
   await config.makeApiClient(EventsV1Api).createNamespacedEvent({
     // Events of objects without a namespace are kept in this one.
     namespace: 'default',
@@ -34,7 +34,7 @@ async function event(config: KubeConfig, { node, uid, reason, says }: Note): Pro
       action: 'Change',
       reason,
       note: says.slice(0, 1000),
-      regarding: { apiVersion: 'v1', kind: 'Node', name: node, uid },
+      regarding: { apiVersion: 'v1', kind: 'Node', name: node, ...(metadata?.uid && { uid: metadata.uid }) },
     },
   });
 }

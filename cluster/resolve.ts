@@ -76,6 +76,11 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
 export const readNodes = (reader: Reader): Promise<V1Node[]> =>
   reader.must('listing nodes', () => reader.core.listNode()).then(({ items }) => items);
 
+/** One node as a place. @throws TargetError when there is no such node */
+export async function nodePlace(reader: Reader, name: string): Promise<Place> {
+  return new Places(await readNodes(reader)).node(name, 'hop');
+}
+
 interface Found {
   place: Place;
   pod?: V1Pod;

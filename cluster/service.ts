@@ -50,12 +50,15 @@ function chosenPort({ spec }: V1Service, name: string, wanted: number | undefine
 function viewOf(
   { metadata, spec, status }: V1Service,
   port: V1ServicePort,
-  slices: V1EndpointSlice[],
+  all: V1EndpointSlice[],
   pods: V1Pod[],
   selector: string,
 ): ServiceView {
   const ready = ({ status: of }: V1Pod): boolean =>
     of?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;
+  // A Service of two families has each endpoint twice, by both its addresses; probes go to its first.
+  const family = spec?.ipFamilies?.[0] ?? 'IPv4';
+  const slices = all.filter(({ addressType }) => addressType === family);
   const balancer = (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []);
   return {
     namespace: metadata?.namespace ?? '',

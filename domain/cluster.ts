@@ -97,8 +97,12 @@ export interface Frontend {
   node?: string;
 }
 
+/** Those by which traffic may be translated on a node: its own ports, and what is no node's. */
+export const frontendsAt = (service: PathService, node: string): Frontend[] =>
+  frontendsOf(service).filter((one) => one.node === undefined || one.node === node);
+
 /** Addresses of a Service, with those that a plain inventory does not know. */
 export const frontendsOf = ({ address, port, frontends = [] }: PathService): Frontend[] => [
-  { kind: 'cluster', address, port },
+  ...(address ? [{ kind: 'cluster' as const, address, port }] : []),
   ...frontends,
 ];

@@ -122,7 +122,13 @@ function judgeWindow(
     const busy = background > quiet * against;
     // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
     const together = own > 0 ? own + elsewhere(cause, evidence, window, place) : 0;
-    const share = together > own && together >= enough * against && together <= tooMuch * against;
+    const receivers = evidence.path.places.filter(({ role }) => role === 'receiver').length;
+    const share =
+      together > own &&
+      together >= enough * against &&
+      together <= tooMuch * against &&
+      together - own < enough * against &&
+      own >= (negligible * against) / receivers;
     // On a busy counter a difference near zero may be chance: only the counter itself standing still rules it out.
     if (!share && (busy ? counted : own) < negligible * against) return make('refuted', sum, more);
     const open = cause.prove

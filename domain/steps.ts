@@ -9,8 +9,11 @@ import { type Path, receiverOf } from './target.ts';
 const reach = new Set(['service', 'flow', 'nodeport']);
 
 /** Whether a step can be taken on a path: a Service without endpoints has nobody who listens. */
-export const possible = ({ probe }: Step, path: Path): boolean =>
-  reach.has(probe.route) || receiverOf(path) !== undefined;
+export function possible({ probe }: Step, path: Path): boolean {
+  // A headless Service has no address of its own.
+  if ((probe.route === 'service' || probe.route === 'flow') && path.service?.address === '') return false;
+  return reach.has(probe.route) || receiverOf(path) !== undefined;
+}
 
 /** The next step of the methodology that is worth taking, or undefined when all are taken. */
 export function nextDue(methodology: Methodology, evidence: Evidence, skipped: readonly string[]): Step | undefined {

@@ -382,6 +382,15 @@ real(
       await expect(guard.arm(site, one, 60, [entry(5003, '10.9.2.77')])).rejects.toThrow(/drift: conntrack .* is absent, the plan says present/); // prettier-ignore
       expect(listed().some((text) => text.includes('dst=10.9.2.9 sport=5003'))).toBe(true);
     });
+
+    test('that are many go in one round trip, and an attempt that comes again finds them gone', async () => {
+      const one = change();
+      await guard.arm(site, one, 60, [entry(5002), entry(5003)]);
+      expect(await guard.apply(site, one, 0, 1)).toEqual({ again: false, value: 'absent' });
+      expect(await guard.apply(site, one, 0, 1)).toEqual({ again: true, value: 'absent' });
+      expect(listed().filter((text) => /dst=10\.9\.2\.9 sport=500[23]/.test(text))).toEqual([]);
+      await guard.revert(site, one);
+    });
   });
 
   test('words that a shell would read are only words', async () => {

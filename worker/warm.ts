@@ -22,7 +22,9 @@ export function keepWarm({ kubernetes }: Inventory, shells: ShellPool, tell: Tel
   let ended = false;
   const round = async (): Promise<void> => {
     try {
-      for (const node of await nodesOf(shells))
+      const nodes = await nodesOf(shells);
+      if (ended) return;
+      for (const node of nodes)
         void warm(shells, node).then(
           () => unreachable.delete(node) && tell('a node can be reached again', { node }),
           (error: unknown) => {

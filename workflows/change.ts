@@ -10,7 +10,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
-import { described, reversible } from '../domain/operation.ts';
+import { type Operation, described, reversible } from '../domain/operation.ts';
 import type { ChangeInput, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { verified } from '../domain/verify.ts';
@@ -69,9 +69,12 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     const deadline = await changing.arm(held, input);
     armed = true;
     stage(`before-values stored on ${place.node}, which reverts by itself at ${deadline}`);
-    for (const [index, operation] of planned.operations.entries()) {
-      const others = await changing.apply(held, input, index);
-      stage(`${described(operation)}${others.length ? `; with it went: ${others.join(', ')}` : ''}`);
+    for (let index = 0; index < planned.operations.length;) {
+      const last = alike(planned.operations, index);
+      const others = await changing.apply(held, input, index, last);
+      for (const operation of planned.operations.slice(index, last + 1))
+        stage(`${described(operation)}${others.length ? `; with it went: ${others.join(', ')}` : ''}`);
+      index = last + 1;
     }
     verification = await verify(before, repeats);
     if (verification.helped) {
@@ -139,6 +142,22 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       return end('unknown', says, more);
     }
   }
+}
+
+/** So many entries are deleted in one round trip: each by itself would outlast the node's timer where many are stale. */
+const mostAtOnce = 50;
+
+/** The last of the operations from `index` on that go in one round trip: deletions of entries do, nothing else. */
+function alike(operations: readonly Operation[], index: number): number {
+  let last = index;
+  while (
+    last + 1 < operations.length &&
+    last + 1 - index < mostAtOnce &&
+    operations[index]?.kind === 'conntrack.delete' &&
+    operations[last + 1]?.kind === 'conntrack.delete'
+  )
+    last++;
+  return last;
 }
 
 const isRefusal = (error: unknown): boolean =>

@@ -112,7 +112,9 @@ function planeAt(evidence: Evidence, { node }: Place): Plane {
   return plane;
 }
 
-function stateOf({ process }: Plane): string {
+function stateOf({ process, health }: Plane): string {
+  // k3s and others run it inside a process of another name.
+  if (process === undefined && health === '200') return 'running';
   if (process === undefined || /[ZX]/.test(process.state)) return 'no process';
   return /[Tt]/.test(process.state) ? 'stopped' : 'running';
 }
@@ -160,6 +162,7 @@ function rulesFacts(evidence: Evidence, plane: Plane, place: Place): object {
   const service = cluster?.service;
   if (!service) return unread('the target is no Service of a cluster');
   const address = evidence.path.service?.address ?? '';
+  if (address === '') return unread('the Service is headless: no rule leads to it');
   // What only looks like a rule that is not there would accuse kube-proxy.
   if ([plane.mode, cluster.dataPlane.config?.mode].includes('ipvs'))
     return unread(`kube-proxy on ${place.node} uses ipvs, whose table is not read`);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ClusterView, type Plane, frontendsOf } from '../../domain/cluster.ts';
+import { type ClusterView, type Plane, frontendsAt } from '../../domain/cluster.ts';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
 import { senderMtu } from '../../domain/facts/sizes.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
@@ -58,7 +58,6 @@ export class Observer {
     const reading = {
       mode,
       routes: [...new Set(ends)],
-      services: service ? [...new Set(frontendsOf(service).map(({ address }) => address))].filter(Boolean) : [],
       ...(signal && { signal }),
     };
     await Promise.all(
@@ -69,7 +68,10 @@ export class Observer {
           return;
         }
         try {
-          edge.samples[place.name] = await takeSample(this.shells.of(place.node), await this.at(place), reading);
+          edge.samples[place.name] = await takeSample(this.shells.of(place.node), await this.at(place), {
+            ...reading,
+            services: service ? [...new Set(frontendsAt(service, place.node).map(({ address }) => address))] : [],
+          });
           this.silent.delete(place.name);
         } catch (error) {
           const told = error instanceof Error ? error.message : String(error);
@@ -91,14 +93,15 @@ export class Observer {
   /** kube-proxy on each node of a cluster's path that answers. Why one could not be read is in its `missing`. */
   private async planes(): Promise<Record<string, Plane>> {
     const { service, places } = this.path;
-    const addresses = service ? frontendsOf(service).map(({ address, port }) => `${address}:${port}`) : [];
+    const addressesAt = (node: string): string[] =>
+      service ? frontendsAt(service, node).map(({ address, port }) => `${address}:${port}`) : [];
     const nodes = places.filter((place) => place.uid !== undefined && place.address === place.nodeAddress);
     const read = nodes.map(async ({ name, node }): Promise<[string, Plane]> => {
       const unread = (why: unknown): Plane => ({ mode: '', health: '', missing: { all: String(why) } });
       if ((this.silent.get(name)?.times ?? 0) >= patience) return [name, unread(this.silent.get(name)?.why)];
       return [
         name,
-        await readPlane(this.shells.of(node), node, addresses).catch((error: Error) => unread(error.message)),
+        await readPlane(this.shells.of(node), node, addressesAt(node)).catch((error: Error) => unread(error.message)),
       ];
     });
     return Object.fromEntries(await Promise.all(read));

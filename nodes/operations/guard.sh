@@ -1,7 +1,7 @@
 # The node's own guard over a change: it keeps the before-values, checks who may act, and reverts by itself in time.
 #   guard.sh read KIND NAME …                                     the current value of each
 #   guard.sh arm ID TOKEN SECONDS KIND NAME BEFORE AFTER …        store, check, take the lock, start the timer
-#   guard.sh apply ID TOKEN INDEX | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
+#   guard.sh apply ID TOKEN INDEX [UP TO INDEX] | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
 #   guard.sh expire ID                                            what the timer runs
 #   guard.sh leave-container PID                                  moves it where the end of a pod does not end it
 # One line per fact on stdout; a refusal is `refused WHY` and status 3, a lock that others hold `busy WHY` and status 4. Everything happens under one lock per network
@@ -117,10 +117,12 @@ put() { # KIND NAME VALUE
     process)
       old=${3#not:}
       # KILL: a process that was stopped hears nothing else.
-      kill -KILL "${old%%:*}" 2>/dev/null
-      for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        reached process "$2" "$3" && break || sleep 0.4
+      [ "$(process "$2")" != "$old" ] || kill -KILL "${old%%:*}" 2>/dev/null
+      for _ in 1 2 3 4 5 6 7 8; do
+        reached process "$2" "$3" && break || sleep 1
       done
+      # Its supervisor may wait long after an earlier crash: to be asked again, and not a refusal.
+      reached process "$2" "$3" || { echo "busy $2 was not started again yet"; exit 4; }
       ;;
     offload)
       # Features depend on each other, so one pass may not do; names are those that `ethtool -K` takes.
@@ -309,7 +311,8 @@ if [ "$verb" = read ]; then
   while [ $# -ge 2 ]; do
     # Some settings of the whole kernel can be read in every network namespace and set in the first one only.
     bound=
-    [ "$1" != sysctl ] || [ -w "/proc/sys/$(echo "$2" | tr . /)" ] || bound='readonly '
+    file=/proc/sys/$(echo "$2" | tr . /)
+    [ "$1" != sysctl ] || [ ! -e "$file" ] || [ -w "$file" ] || bound='readonly '
     echo "value $bound$(current "$1" "$2")"
     shift 2
   done
@@ -337,7 +340,14 @@ case $verb in
     find "$home" -mindepth 1 -maxdepth 1 -type d -mtime +$keep_days ! -exec grep -qx armed '{}/state' ';' -exec rm -rf '{}' + 2>/dev/null
     arm "$@"
     ;;
-  apply) apply "$@" ;;
+  apply)
+    index=$2
+    # Each prints a line; one that is refused ends the call, and what was done before it stays in the journal.
+    while [ "$index" -le "${3:-$2}" ]; do
+      apply "$1" "$index"
+      index=$((index + 1))
+    done
+    ;;
   confirm)
     case $(state) in
       confirmed) ;;

@@ -79,9 +79,18 @@ export async function arm(
   return line.replace(/^armed /, '');
 }
 
-/** Applies one operation, once: a repeated call finds that it is done. Returns the value read back. */
-export async function apply(site: Site, change: Change, index: number): Promise<{ again: boolean; value: string }> {
-  const [line = ''] = await ask(site, ['apply', change.id, change.token, String(index)]);
+/**
+ * Applies one operation, once: a repeated call finds that it is done. Returns the value read back, the last one's of several.
+ * @param last up to this one in one round trip; left out: only the one
+ */
+export async function apply(
+  site: Site,
+  change: Change,
+  index: number,
+  last = index,
+): Promise<{ again: boolean; value: string }> {
+  const lines = await ask(site, ['apply', change.id, change.token, String(index), String(last)]);
+  const line = lines.at(-1) ?? '';
   return { again: line.startsWith('already'), value: line.split(' ').slice(2).join(' ') };
 }
 

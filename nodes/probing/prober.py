@@ -247,9 +247,12 @@ class Tuple:
 
 
     def refuses(self, data):
-        """Whether an ICMP packet says that a datagram from that port reached nobody: type 3, and the datagram's headers."""
+        """
+        Whether an ICMP packet refuses a datagram from that port: port unreachable, and the datagram's headers. That a host
+        is not reached is what the dead end of a stale flow says, now and then.
+        """
         inner = (data[0] & 15) * 4 + 8
-        if len(data) < inner + 20 or data[inner - 8] != 3 or data[inner + 9] != socket.IPPROTO_UDP:
+        if len(data) < inner + 20 or data[inner - 8:inner - 6] != b'\x03\x03' or data[inner + 9] != socket.IPPROTO_UDP:
             return False
         ports = inner + (data[inner] & 15) * 4
         return len(data) >= ports + 2 and struct.unpack_from('!H', data, ports)[0] == self.port

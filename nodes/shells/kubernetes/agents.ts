@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { CoreV1Api, V1Pod } from '@kubernetes/client-node';
+import { digestOf } from '../../../domain/digest.ts';
 import type { KubernetesSpec } from '../../../domain/inventory.ts';
 import { asked } from './api.ts';
 import { ApiError } from './errors.ts';
@@ -48,7 +49,8 @@ export class Agents {
    * @throws ApiError when it may not be made or does not start
    */
   async sender(node: string, run: string): Promise<{ namespace: string; name: string }> {
-    const name = `undrop-sender-${node}-${run}`.toLowerCase().slice(0, 63);
+    // Names of nodes may be long, and those of Jobs may not.
+    const name = `undrop-sender-${digestOf([node, run]).slice(0, 16)}`;
     const pod = await this.jobs.running(name, { run, pod: senderPod(node, this.spec) });
     return { namespace: this.spec.namespace, name: pod };
   }

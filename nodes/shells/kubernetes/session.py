@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 
 SILENCE = 60
@@ -35,16 +36,19 @@ def tell(**words):
 
 class Run:
     def __init__(self, number, argv, seconds):
-        self.number, self.late = number, False
+        self.number, self.late, self.over = number, False, False
+        self.telling, self.moved = set(), {}
         # A session of its own, so that its children end with it.
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                       start_new_session=True, bufsize=0)
         self.input, self.inputs = deque(), threading.Semaphore(0)
         self.timer = threading.Timer(seconds, self.expire)
         self.timer.daemon = True
-        self.timer.start()
         self.pumps = [threading.Thread(target=self.pump, args=pair, daemon=True)
                       for pair in ((self.child.stdout, 'out'), (self.child.stderr, 'err'))]
+
+    def start(self):
+        self.timer.start()
         for thread in [*self.pumps, *(threading.Thread(target=work, daemon=True) for work in (self.feed, self.reap))]:
             thread.start()
 
@@ -53,7 +57,10 @@ class Run:
             chunk = stream.read(32768)
             if not chunk:
                 return
+            self.telling.add(name)
             tell(id=self.number, **{name: base64.b64encode(chunk).decode()})
+            self.moved[name] = time.monotonic()
+            self.telling.discard(name)
 
     def give(self, text):
         self.input.append(text)
@@ -75,9 +82,14 @@ class Run:
 
     def reap(self):
         code = self.child.wait()
-        # What a command left in its background must not keep it from being over.
-        for thread in self.pumps:
-            thread.join(1)
+        ended = time.monotonic()
+        # What a command left in its background must not keep it from being over; a slow connection must not cut its output.
+        for thread, name in zip(self.pumps, ('out', 'err')):
+            while thread.is_alive():
+                thread.join(0.05)
+                if name not in self.telling and time.monotonic() - max(ended, self.moved.get(name, 0)) > 1:
+                    break
+        self.over = True
         self.timer.cancel()
         self.give(None)
         runs.pop(self.number, None)
@@ -88,6 +100,8 @@ class Run:
         self.kill()
 
     def kill(self):
+        if self.over:
+            return  # its id may be somebody else's by now
         with contextlib.suppress(OSError):
             os.killpg(self.child.pid, signal.SIGKILL)
 
@@ -100,6 +114,7 @@ def obey(order):
         try:
             runs[number] = Run(number, order['argv'], order['seconds'])
             tell(id=number, started=True)
+            runs[number].start()
         except (OSError, RuntimeError) as error:
             tell(id=number, failed=str(error))
     elif number in runs:

@@ -47,11 +47,12 @@ export class KubernetesShell implements Shell {
   }
 
   private async opened(): Promise<ExecSession> {
-    const known = this.session && (await this.session.catch(() => undefined));
+    const seen = this.session;
+    const known = seen && (await seen.catch(() => undefined));
     if (known && known.ended === undefined) return known;
     if (this.failed && performance.now() - this.failed.at < restMs) throw this.failed.error;
     // Several commands at once share the making of one.
-    if (this.session === undefined || known !== undefined) this.session = this.open();
+    if (this.session === undefined || this.session === seen) this.session = this.open();
     const mine = this.session;
     try {
       return await mine;
