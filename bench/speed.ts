@@ -11,6 +11,7 @@ import type { DiagnoseResult } from '../domain/runs.ts';
 import { down, labInventory, up } from '../lab/lab.ts';
 import { takeSample } from '../nodes/sampling/sample.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
+import { run } from '../nodes/shells/shell.ts';
 import { loadRunbook } from '../runbooks/load.ts';
 import { median, root, row, times, undrop } from './measure.ts';
 
@@ -36,7 +37,7 @@ async function diagnosis(): Promise<void> {
     const inventory = join(root, 'lab/netns/undrop.yaml');
     undrop('diagnose', 'p1->echo', '-i', inventory); // the first one builds what is built once
     const over: number[] = [];
-    for (let run = 0; run < 5; run++) {
+    for (let turn = 0; turn < 5; turn++) {
       const started = performance.now();
       const result = JSON.parse(undrop('diagnose', 'p1->echo', '-i', inventory, '--json')) as DiagnoseResult;
       over.push(performance.now() - started - unavoidable(result, 1500));
@@ -71,7 +72,7 @@ async function sample(): Promise<void> {
     await whole();
     // In turns, so that whatever else the machine does meets both.
     const [ours, theirs]: [number[], number[]] = [[], []];
-    for (let run = 0; run < 7; run++) {
+    for (let turn = 0; turn < 7; turn++) {
       theirs.push(...(await times(1, bare)));
       ours.push(...(await times(1, whole)));
     }
@@ -95,6 +96,28 @@ async function idle(): Promise<void> {
   await ended;
 }
 
+/** A Service alone in a real cluster, surveyed and diagnosed with a window of 5 s; and commands over sessions that are open. */
+async function cluster(): Promise<void> {
+  await up('kubernetes');
+  const shells = new ShellPool(labInventory('kubernetes'));
+  try {
+    const inventory = join(root, 'lab/kubernetes/undrop.yaml');
+    const diagnose = (): string => undrop('diagnose', 'service/shop/echo', '-w', '5', '-i', inventory);
+    diagnose();
+    row('undrop diagnose service/shop/echo -w 5', median(await times(3, diagnose)) / 1000, 20, 's');
+    const one = (node: string) => run(shells.of(node), { argv: ['true'], deadlineMs: 10_000 });
+    const fifty = async (): Promise<void> => {
+      const outcomes = await Promise.all(Array.from({ length: 50 }, (_, index) => one(index % 2 ? 'n1' : 'n2')));
+      if (outcomes.some(({ kind }) => kind !== 'exited')) throw new Error('a command did not run');
+    };
+    await fifty();
+    row('50 commands at once on two nodes over open sessions', median(await times(9, fifty)), 1000, 'ms');
+  } finally {
+    await shells.close();
+    await down('kubernetes');
+  }
+}
+
 const load = spawnSync('cat', ['/proc/loadavg'], { encoding: 'utf8' }).stdout.split(' ')[0];
 process.stdout.write(`load ${load} before the first run\n`);
 try {
@@ -102,6 +125,7 @@ try {
   await diagnosis();
   await idle();
   await sample();
+  await cluster();
 } finally {
   rmSync(process.env['UNDROP_DATA'] ?? '', { recursive: true, force: true });
 }

@@ -125,6 +125,13 @@ describe('what is known of kube-proxy', () => {
   const led = (...endpoints: string[]) => ({ programmed: { '10.70.0.53:53': endpoints } });
   const other = { ...endpoint, address: '10.60.2.54' };
 
+  test('a kube-proxy within a process of another name runs where its health port answers', () => {
+    const evidence = seen();
+    const { process: _, ...rest } = healthyPlane;
+    evidence.windows[0]!.before.planes = { 'worker-a': rest };
+    expect(planeFacts(evidence, workerA!)).toMatchObject({ runs: true, state: 'running' });
+  });
+
   test.each([
     [undefined, false, 'no process'],
     ['S', true, 'running'],
@@ -136,7 +143,9 @@ describe('what is known of kube-proxy', () => {
   ])('a process in state %s', (state, runs, says) => {
     const evidence = seen();
     const { process: _, ...rest } = healthyPlane;
-    evidence.windows[0]!.before.planes = { 'worker-a': { ...rest, ...(state && { process: { pid: 1, state } }) } };
+    evidence.windows[0]!.before.planes = {
+      'worker-a': { ...rest, health: '', ...(state && { process: { pid: 1, state } }) },
+    };
     expect(planeFacts(evidence, workerA!)).toMatchObject({ runs, state: says });
   });
 

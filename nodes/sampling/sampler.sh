@@ -128,6 +128,14 @@ legacy() {
   filtered legacy 98304 "$rules" iptables-legacy-save -c
 }
 
+# The newest lines: a table that was full for long has written thousands.
+kernel_log() {
+  needs log dmesg || return 0
+  all=$($bounded dmesg) || return
+  printf '%s\n' "$all" | grep -E 'nf_conntrack: |neighbour: |UDP: bad checksum|UDP: short packet|NETDEV WATCHDOG' | tail -n 60
+  true
+}
+
 routes() {
   needs routes ip || return 0
   for address in $routes; do
@@ -179,6 +187,6 @@ if [ "$mode" = full ]; then
   part features 32768 features
   part routes 4096 routes
   part entries 131072 entries
-  filtered log 8192 '/nf_conntrack: |neighbour: |UDP: bad checksum|UDP: short packet|NETDEV WATCHDOG/' dmesg
+  part log 16384 kernel_log
 fi
 echo "#$N done"
