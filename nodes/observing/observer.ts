@@ -22,6 +22,10 @@ const aroundMs = 30_000;
 /** A place that was silent so often is not waited for again: each time costs the run seconds. */
 const patience = 2;
 
+/** Two senders meet so often, until so many of their datagrams have collided. */
+const mostRounds = 4;
+const enoughCollisions = 30;
+
 /** What a step adds to the evidence. */
 export interface Part {
   step: string;
@@ -186,7 +190,16 @@ export class Observer {
       checksum: probe.checksum,
       ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
     };
-    if (probe.withPeer) return this.sendTogether(order, from, needMs, listener, signal);
+    if (probe.withPeer) {
+      const rounds: ProbeResult[] = [];
+      // A race is won by chance: of 6,000 datagrams between 3 and 700 collided on a quiet machine with two CPUs.
+      while (rounds.length < mostRounds && addProbes(rounds).lost < enoughCollisions) {
+        const group = rounds.length === 0 ? order.group : (this.group += 2);
+        const firstPort = 20_000 + 9_000 * rounds.length + Math.floor(Math.random() * 9_000);
+        rounds.push(await this.sendTogether({ ...order, group, firstPort }, from, needMs, listener, signal));
+      }
+      return addProbes(rounds);
+    }
     const sender = await this.prober(from, needMs);
     const sent = await sender.send(order, signal);
     return joinProbe(sent, await listener?.report(order.group));
@@ -203,11 +216,9 @@ export class Observer {
     if (!this.path.peer) throw new Error('there is no second pod on the node of the sender');
     const [one, two] = await Promise.all([this.prober(from, needMs), this.prober(this.path.peer, needMs)]);
     const meet = await one.meet();
-    const firstPort = 20_000 + Math.floor(Math.random() * 9_000);
     const orders = [order, { ...order, group: order.group + 1 }].map((each, turn) => ({
       ...each,
       meet,
-      firstPort,
       turn,
     }));
     const answers = await Promise.all([one, two].map((each, index) => each.send(orders[index] ?? order, signal)));
