@@ -48,5 +48,9 @@ export async function configured(shells: ShellPool): Promise<Cluster> {
 
 /** Removes the pods that were made for a run. What is left because the API does not answer ends itself in time. */
 export async function sweep({ inventory, shells }: Pick<Deps, 'inventory' | 'shells'>, run: string): Promise<void> {
-  if (inventory.kubernetes) await (await shells.cluster()).agents.sweep(run).catch(() => {});
+  if (!inventory.kubernetes) return;
+  await shells
+    .cluster()
+    .then(({ agents }) => agents.sweep(run))
+    .catch(() => {});
 }

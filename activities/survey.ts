@@ -8,7 +8,7 @@ import { Observer } from '../nodes/observing/observer.ts';
 import { type Deps, hopeless } from './deps.ts';
 import { configured } from './resolve.ts';
 
-/** So many nodes are asked for clients of the Service; beyond, the report says that others were not. */
+/** So many nodes are asked for clients of the Service. */
 const mostNodes = 50;
 /** So many places are sent from, to so many endpoints: enough to tell which node or pair loses, in a second or two. */
 const mostSenders = 4;

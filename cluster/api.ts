@@ -1,4 +1,5 @@
-import { AppsV1Api, CoreV1Api, DiscoveryV1Api, type KubeConfig, NetworkingV1Api } from '@kubernetes/client-node';
+import { CoreV1Api, DiscoveryV1Api, type KubeConfig, NetworkingV1Api } from '@kubernetes/client-node';
+import { innermost, serverWords } from '../domain/api-words.ts';
 
 /** Longest wait for one answer; the client library itself would wait for ever. */
 const answerMs = 10_000;
@@ -16,7 +17,6 @@ export class ReadError extends Error {
 /** The API groups that undrop reads, and what this account was not allowed to read. */
 export class Reader {
   readonly core: CoreV1Api;
-  readonly apps: AppsV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly networking: NetworkingV1Api;
   /** What was refused -> the server's words. */
@@ -24,7 +24,6 @@ export class Reader {
 
   constructor(config: KubeConfig) {
     this.core = config.makeApiClient(CoreV1Api);
-    this.apps = config.makeApiClient(AppsV1Api);
     this.discovery = config.makeApiClient(DiscoveryV1Api);
     this.networking = config.makeApiClient(NetworkingV1Api);
   }
@@ -41,7 +40,7 @@ export class Reader {
     try {
       return await Promise.race([call(), late]);
     } catch (error) {
-      throw error instanceof ReadError ? error : new ReadError(`${what}: ${words(error)}`, statusOf(error));
+      throw error instanceof ReadError ? error : new ReadError(`${what}: ${wordsOf(error)}`, statusOf(error));
     } finally {
       clearTimeout(timer);
     }
@@ -62,17 +61,6 @@ export class Reader {
 const statusOf = (error: unknown): number =>
   error !== null && typeof error === 'object' && 'code' in error && typeof error.code === 'number' ? error.code : 0;
 
-/** The `message` of the Status object of a refusal, or what the network said. */
-function words(error: unknown): string {
-  if (error !== null && typeof error === 'object' && 'body' in error) {
-    try {
-      const body: unknown = typeof error.body === 'string' ? JSON.parse(error.body) : error.body;
-      if (body !== null && typeof body === 'object' && 'message' in body) return String(body.message);
-    } catch {
-      return String(error.body).slice(0, 200);
-    }
-  }
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  return inner instanceof Error ? inner.message : String(inner);
-}
+/** The server's own words where it refused, else what the network said. */
+const wordsOf = (error: unknown): string =>
+  (error !== null && typeof error === 'object' && 'body' in error && serverWords(error.body)) || innermost(error);

@@ -1,7 +1,8 @@
 import { homedir } from 'node:os';
 import { ApiException, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { innermost, serverWords } from '../../../domain/api-words.ts';
 import type { KubernetesSpec } from '../../../domain/inventory.ts';
-import { ApiError, textOf } from './errors.ts';
+import { ApiError } from './errors.ts';
 
 /**
  * How the cluster is reached: the named kubeconfig and context, else what kubectl would take, else the pod's own account.
@@ -13,7 +14,7 @@ export function kubeConfig({ kubeconfig, context }: KubernetesSpec): KubeConfig 
     if (kubeconfig === undefined) config.loadFromDefault();
     else config.loadFromFile(kubeconfig.replace(/^~(?=\/)/, homedir()));
   } catch (error) {
-    throw new ApiError(`the kubeconfig ${kubeconfig ?? ''} cannot be read: ${textOf(error)}`);
+    throw new ApiError(`the kubeconfig ${kubeconfig ?? ''} cannot be read: ${innermost(error)}`);
   }
   if (context !== undefined) {
     const known = config.getContexts().map(({ name }) => name);
@@ -56,15 +57,5 @@ function apiError(doing: string, error: unknown): ApiError {
     const { code } = error as { code: number };
     return new ApiError(`${doing}: ${serverWords((error as { body: unknown }).body) || `status ${code}`}`, code);
   }
-  return new ApiError(`${doing}: the API server cannot be reached: ${textOf(error)}`);
-}
-
-/** The `message` of the Status object that the server sends with a refusal. */
-function serverWords(body: unknown): string {
-  try {
-    const status: unknown = typeof body === 'string' ? JSON.parse(body) : body;
-    return typeof status === 'object' && status !== null && 'message' in status ? String(status.message) : '';
-  } catch {
-    return String(body).slice(0, 200);
-  }
+  return new ApiError(`${doing}: the API server cannot be reached: ${innermost(error)}`);
 }

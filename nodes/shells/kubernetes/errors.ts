@@ -7,12 +7,3 @@ export class ApiError extends Error {
     this.status = status;
   }
 }
-
-/** The innermost message: the client wraps what the network said. */
-export function textOf(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  // The websocket client rejects with an event, which is no Error.
-  if (inner !== null && typeof inner === 'object' && 'message' in inner) return String(inner.message);
-  return String(inner);
-}

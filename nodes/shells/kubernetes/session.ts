@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { WebSocket } from 'ws';
+import { innermost } from '../../../domain/api-words.ts';
 import { type Command, type Outcome, type Running, Output, defaultMaxBytes, entered, neverStarted } from '../shell.ts';
-import { ApiError, textOf } from './errors.ts';
+import { ApiError } from './errors.ts';
 
 const script = readFileSync(new URL('session.py', import.meta.url), 'utf8');
 /** Takes the script from stdin: what is in argv stands in the API server's audit log. */
@@ -66,7 +67,7 @@ export class ExecSession {
     const session = new ExecSession(socket);
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
-      socket.once('error', (error) => reject(refusal(textOf(error), namespace, pod, ms)));
+      socket.once('error', (error) => reject(refusal(innermost(error), namespace, pod, ms)));
     }).catch((error: unknown) => {
       session.close();
       throw error;
