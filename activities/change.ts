@@ -12,11 +12,11 @@ import type { Step } from '../domain/runbook.ts';
 import type { ChangeInput, Measured } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { evidenceOf, possible } from '../domain/steps.ts';
-import { type Path, type Place, TargetError } from '../domain/target.ts';
+import type { Path, Place } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
 import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
-import { configured, resolved, sweep } from './resolve.ts';
+import { configured, final, resolved, sweep } from './resolve.ts';
 import { signedBy } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
@@ -68,8 +68,7 @@ export function changeActivities(deps: Deps) {
     try {
       return await nodePlace(new Reader(config), name);
     } catch (error) {
-      if (error instanceof TargetError) throw hopeless(error.message, 'Refused');
-      throw error;
+      throw final(error, 'Refused');
     }
   };
   /** Runs one call of the node's guard: a refusal is final, an unknown outcome is asked again (the node knows what it did). */

@@ -7,11 +7,11 @@ import { diagnosisMarkdown } from '../domain/report.ts';
 import { parseTarget } from '../domain/cluster-target.ts';
 import type { DiagnoseResult, EvidenceRef, StepSummary, SurveyRow } from '../domain/runs.ts';
 import { nextDue } from '../domain/steps.ts';
-import { type Path, TargetError } from '../domain/target.ts';
+import type { Path } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Part } from '../nodes/observing/observer.ts';
 import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
-import { resolved, sweep } from './resolve.ts';
+import { final, resolved, sweep } from './resolve.ts';
 import { survey } from './survey.ts';
 
 export interface Observed {
@@ -133,7 +133,6 @@ function targetOf(text: string): ReturnType<typeof parseTarget> {
   try {
     return parseTarget(text);
   } catch (error) {
-    if (error instanceof TargetError) throw hopeless(error.message, 'TargetError');
-    throw error;
+    throw final(error, 'TargetError');
   }
 }

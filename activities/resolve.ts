@@ -34,10 +34,13 @@ export async function resolved(
     // What an approval is bound to, and what is resolved again later: the pod's name is of this run only.
     return { path: { ...path, text }, view };
   } catch (error) {
-    if (error instanceof TargetError) throw hopeless(error.message, 'TargetError');
-    throw error;
+    throw final(error, 'TargetError');
   }
 }
+
+/** That there is no such target is final: no retry makes one. Everything else stays as it is. */
+export const final = (error: unknown, type: string): unknown =>
+  error instanceof TargetError ? hopeless(error.message, type) : error;
 
 /** @throws ApplicationFailure where no retry helps: there is no such kubeconfig or context */
 export async function configured(shells: ShellPool): Promise<Cluster> {
