@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
-import { outcome, refusal } from '../domain/approval.ts';
+import { outcome, policyFor, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
@@ -17,7 +17,7 @@ import * as guard from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
 import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
 import { configured, final, resolved, sweep } from './resolve.ts';
-import { signedBy } from './signature.ts';
+import { forged } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
 const enoughLosses = 10;
@@ -124,15 +124,12 @@ export function changeActivities(deps: Deps) {
       const { plan, digest } = input.signed;
       if (digestOf(plan) !== digest) throw hopeless('the plan is not the one that its digest names', 'Refused');
       if (plan.runbook !== runbook.digest) throw hopeless('the runbook was changed since the plan was made', 'Refused');
-      const { approvers, quorum } = inventory.approval;
-      const policy = { digest, requester: plan.requester, approvers, quorum, expiresAt: plan.expiresAt };
+      const policy = policyFor(inventory.approval, plan, digest);
       const counted: Parameters<typeof outcome>[1][number][] = [];
       for (const decision of input.approvals) {
-        const key = approvers.find(({ name }) => name === decision.principal)?.key;
-        const why = refusal(policy, counted, decision, Date.now());
+        const why =
+          refusal(policy, counted, decision, Date.now()) ?? forged(inventory.approval, input.remediation, decision);
         if (why !== undefined) throw hopeless(why, 'Refused');
-        if (key === undefined || !signedBy(input.remediation, decision, key))
-          throw hopeless(`the decision is not signed by ${decision.principal}'s key`, 'Refused');
         counted.push({ ...decision, at: Date.now() });
       }
       if (outcome(policy, counted) !== 'approved') throw hopeless('the plan is not approved', 'Refused');

@@ -1,12 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ApprovalPolicy, Decision } from '../domain/approval.ts';
+import { type ApprovalPolicy, type Decision, policyFor } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
 import { type Deps, beating, hopeless, plainRun } from './deps.ts';
 import { makePlan } from './plan.ts';
-import { signedBy } from './signature.ts';
+import { forged } from './signature.ts';
 
 export interface Planned {
   signed?: SignedPlan;
@@ -22,17 +22,13 @@ export function remediateActivities(deps: Deps) {
     async plan(input: RemediateInput): Promise<Planned> {
       const made = await beating(async () => makePlan(deps, input));
       if (typeof made === 'string') return { says: made };
-      const { approvers, quorum } = inventory.approval;
-      const { digest, plan } = made;
-      const policy = { digest, requester: plan.requester, approvers, quorum, expiresAt: plan.expiresAt };
-      return { signed: made, policy };
+      return { signed: made, policy: policyFor(inventory.approval, made.plan, made.digest) };
     },
 
-    /** Checks a decision's signature against the key that the worker's own inventory has for its principal. */
+    /** Checks a decision's signature against the key that the worker's own inventory has for its principal or gateway. */
     async authenticate(workflowId: string, decision: Decision): Promise<void> {
-      const approver = inventory.approval.approvers.find(({ name }) => name === decision.principal);
-      if (!approver || !signedBy(workflowId, decision, approver.key))
-        throw hopeless(`the decision is not signed by ${decision.principal}'s key`, 'Forged');
+      const why = forged(inventory.approval, workflowId, decision);
+      if (why !== undefined) throw hopeless(why, 'Forged');
     },
 
     /** Writes remediation-DIGEST.md and .json beside the run's report, a pair for each plan; returns the first's path. */

@@ -1,5 +1,5 @@
 import ssh2, { type ParsedKey } from 'ssh2';
-import { type Decision, signedText } from '../domain/approval.ts';
+import { type ApprovalRules, type Decision, keyFor, signedText } from '../domain/approval.ts';
 
 /** The ssh key cannot be used; the message says why and what to do. */
 export class KeyError extends Error {}
@@ -31,4 +31,14 @@ export function signedBy(workflowId: string, decision: Decision, publicKey: stri
   const key = sshKey(publicKey);
   const signature = Buffer.from(decision.signature, 'base64');
   return key.verify(signedText(workflowId, decision), signature, algorithm(key)) === true;
+}
+
+/** Why a decision is not the one that its key signed, or undefined. */
+export function forged(rules: ApprovalRules, workflowId: string, decision: Decision): string | undefined {
+  const { principal, via } = decision;
+  const key = keyFor(rules, decision);
+  if (key !== undefined && signedBy(workflowId, decision, key)) return undefined;
+  return via === undefined
+    ? `the decision is not signed by ${principal}'s key`
+    : `the decision of ${principal} is not signed by the key of the gateway ${via}`;
 }

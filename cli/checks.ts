@@ -1,3 +1,4 @@
+import { needed, outcome } from '../domain/approval.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Sample } from '../domain/sample.ts';
 import type { Place } from '../domain/target.ts';
@@ -28,14 +29,20 @@ export async function* checkTemporal(): AsyncGenerator<Finding> {
 
 /** Whether plans of this user can be approved by somebody. */
 export async function* checkApproval(inventory: Inventory): AsyncGenerator<Finding> {
-  const { approvers, quorum } = inventory.approval;
+  const { approvers, quorum, needs } = inventory.approval;
   const me = await whoami(inventory);
-  const others = approvers.filter(({ name }) => name !== me).length;
-  const enough = others >= quorum;
+  const others = approvers.filter(({ name }) => name !== me);
+  const everybody = others.map(({ name }) => ({ principal: name, decision: 'approve' as const, reason: '', at: 0 }));
+  const short = Object.entries({ any: [{ quorum }], ...needs }).flatMap(([risk, need]) => {
+    const policy = { digest: '', requester: me, approvers, needs: need ?? [], expiresAt: 0 };
+    return outcome(policy, everybody) === 'approved' ? [] : [`${needed(policy.needs)} (plans of ${risk} risk)`];
+  });
   yield {
     about: 'approval',
-    state: enough ? 'ok' : 'warn',
-    says: `you are ${me}; ${others} others may approve your plans, ${quorum} must${enough ? '' : ', so nothing can be changed: add approvers with their ssh public keys to the inventory'}`,
+    state: short.length ? 'warn' : 'ok',
+    says: short.length
+      ? `you are ${me}; ${others.length} others may approve your plans, which is too few for ${short.join(', ')}: add approvers to the inventory`
+      : `you are ${me}; ${others.length} others may approve your plans, ${quorum} must`,
   };
 }
 

@@ -188,7 +188,10 @@ async function demoInventory(): Promise<{ inventory: Inventory; key: string }> {
   const line = `${parsed.type} ${parsed.getPublicSSH().toString('base64')}`;
   const inventory = labInventory('netns');
   return {
-    inventory: { ...inventory, approval: { ...inventory.approval, approvers: [{ name: approver, key: line }] } },
+    inventory: {
+      ...inventory,
+      approval: { ...inventory.approval, approvers: [{ name: approver, key: line, groups: [] }] },
+    },
     key,
   };
 }

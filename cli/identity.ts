@@ -73,7 +73,8 @@ async function ofAgent(): Promise<Signer[]> {
   });
 }
 
-const belongsTo = ({ publicKey }: Signer, line: string): boolean => publicKey.equals(sshKey(line).getPublicSSH());
+const belongsTo = ({ publicKey }: Signer, line: string | undefined): boolean =>
+  line !== undefined && publicKey.equals(sshKey(line).getPublicSSH());
 
 /** Who this user is: the approver whose key they have, else their name on this machine. */
 export async function whoami({ approval }: Inventory): Promise<string> {

@@ -24,11 +24,16 @@ export async function readInventory(option?: string): Promise<Inventory> {
   try {
     const inventory = parseYaml(text, file, Inventory);
     const { KeyError, sshKey } = await import('../activities/signature.ts');
-    for (const { name, key } of inventory.approval.approvers)
+    const { approvers, gateways } = inventory.approval;
+    const keys = [
+      ...approvers.map(({ name, key }) => ({ whose: `approver ${name}`, key })),
+      ...gateways.map(({ name, key }) => ({ whose: `gateway ${name}`, key })),
+    ];
+    for (const { whose, key } of keys)
       try {
-        sshKey(key);
+        if (key !== undefined) sshKey(key);
       } catch (error) {
-        if (error instanceof KeyError) throw new UserError(`${file}: the key of approver ${name}: ${error.message}`);
+        if (error instanceof KeyError) throw new UserError(`${file}: the key of ${whose}: ${error.message}`);
         throw error;
       }
     return inventory;

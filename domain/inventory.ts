@@ -70,10 +70,23 @@ const Kubernetes = z.strictObject({
   watch: z.array(z.string().regex(/^service\/[a-z0-9-]+\/[a-z0-9-]+$/)).default([]),
 });
 
+const PublicKey = z.string().regex(/^(ssh|ecdsa)-\S+ \S+/);
+const Quorum = z.int().min(1).max(20);
+const Needs = z.array(z.strictObject({ group: Name.optional(), quorum: Quorum.default(1) })).min(1);
+
 const Approval = z.strictObject({
-  /** Who may decide: a name and the ssh public key that their decisions are signed with. */
-  approvers: z.array(z.strictObject({ name: Name, key: z.string().regex(/^(ssh|ecdsa)-\S+ \S+/) })).default([]),
-  quorum: z.int().min(1).default(1),
+  /**
+   * Who may decide: a name and the ssh public key that their decisions are signed with; without a key they decide
+   * through a gateway only.
+   */
+  approvers: z
+    .array(z.strictObject({ name: Name, key: PublicKey.optional(), groups: z.array(Name).default([]) }))
+    .default([]),
+  quorum: Quorum.default(1),
+  /** Instead of the quorum, for plans of this risk: so many of a group each. */
+  needs: z.partialRecord(z.enum(['low', 'medium', 'high']), Needs).default({}),
+  /** Gateways that may speak for approvers they have authenticated, and the public keys that they sign with. */
+  gateways: z.array(z.strictObject({ name: Name, key: PublicKey })).default([]),
   /** Minutes until an undecided plan lapses. */
   expiresMinutes: z
     .number()

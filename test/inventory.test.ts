@@ -46,7 +46,7 @@ describe('an inventory', () => {
       ssh: { host: '192.0.2.1', port: 22, user: 'root', knownHosts: '~/.ssh/known_hosts' },
     });
     expect(inventory.services['dns']?.probe).toBe('none');
-    expect(inventory.approval).toEqual({ approvers: [], quorum: 1, expiresMinutes: 60 });
+    expect(inventory.approval).toEqual({ approvers: [], quorum: 1, needs: {}, gateways: [], expiresMinutes: 60 });
   });
 
   test("the lab's own is right", () => {

@@ -11,12 +11,12 @@ import * as guard from '../nodes/operations/guard.ts';
 import type { Place } from '../domain/target.ts';
 import { until } from './support/until.ts';
 import { real } from './support/machine.ts';
-import { Person, Road, diagnosed, planned } from './support/road.ts';
+import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
 
 const [alice, bob] = [new Person('alice'), new Person('bob')];
 const inventory = {
   ...labInventory('kubernetes'),
-  approval: { approvers: [alice.approver, bob.approver], quorum: 1, expiresMinutes: 60 },
+  approval: approvalBy([alice, bob]),
 };
 
 let road: Road;

@@ -10,7 +10,7 @@ import { type ChangeProgress, type DiagnoseResult, type RemediateResult, changeI
 import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from '../lab/lab.ts';
 import { record, replayed } from './support/histories.ts';
 import { inside, real } from './support/machine.ts';
-import { Person, Road, diagnosed, planned } from './support/road.ts';
+import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
 import { until } from './support/until.ts';
 
 const fault = faultNamed('broken-tx-checksum');
@@ -20,8 +20,7 @@ const [alice, bob, carol, mallory] = ['alice', 'bob', 'carol', 'mallory'].map((n
   Person,
   Person,
 ];
-const approvers = [alice, bob, carol].map(({ approver }) => approver);
-const inventory = { ...labInventory('netns'), approval: { approvers, quorum: 2, expiresMinutes: 60 } };
+const inventory = { ...labInventory('netns'), approval: approvalBy([alice, bob, carol], 2) };
 
 let road: Road;
 let session: Session;

@@ -4,6 +4,7 @@ import {
   type ApprovalPolicy,
   type Decision,
   type RecordedDecision,
+  keyFor,
   outcome,
   refusal,
   signedText,
@@ -16,8 +17,8 @@ describe('approval', () => {
   const policy: ApprovalPolicy = {
     digest: 'a'.repeat(64),
     requester: 'rita',
-    approvers: ['ann', 'bob', 'rita'].map((name) => ({ name, key: 'ssh-ed25519 AAAA' })),
-    quorum: 2,
+    approvers: ['ann', 'bob', 'rita'].map((name) => ({ name, key: 'ssh-ed25519 AAAA', groups: [] })),
+    needs: [{ quorum: 2 }],
     expiresAt: 1000,
   };
   const decision = (change: Partial<Decision> = {}): Omit<Decision, 'signature'> => ({
@@ -71,6 +72,34 @@ describe('approval', () => {
       else expect(found).toBeUndefined();
     },
   );
+
+  test('groups: each need is met by other people, whoever is of two groups takes one seat', () => {
+    const people = { ann: ['sre'], bob: ['sre', 'network'], carl: ['network'], dora: [] as string[] };
+    const approvers = Object.entries(people).map(([name, groups]) => ({ name, groups }));
+    const two = { ...policy, approvers, needs: [{ group: 'sre', quorum: 1 }, { group: 'network', quorum: 1 }] }; // prettier-ignore
+    const after = (...names: string[]): string =>
+      outcome(
+        two,
+        names.map((name) => recorded(name)),
+      );
+    expect(['bob', 'ann', 'carl'].map((name) => after(name))).toEqual(['open', 'open', 'open']);
+    expect([after('ann', 'bob'), after('bob', 'ann'), after('bob', 'carl'), after('ann', 'carl')]).toEqual(
+      Array(4).fill('approved'),
+    );
+    expect(refusal(two, [], decision({ principal: 'dora' }), 1)).toMatch(/1 of sre, 1 of network, and dora is of none/);
+    expect(refusal(two, [], decision({ principal: 'dora', decision: 'reject', reason: 'no' }), 1)).toBeUndefined();
+    expect(outcome({ ...two, needs: [] }, [recorded('ann')])).toBe('open');
+  });
+
+  test("a decision through a gateway is checked by the gateway's key, never by the person's or another's", () => {
+    const rules = { approvers: [{ name: 'ann', key: 'own', groups: [] }, { name: 'bob', groups: [] }], gateways: [{ name: 'door', key: 'gate' }] }; // prettier-ignore
+    const key = (principal: string, via?: string): string | undefined =>
+      keyFor(rules, { principal, ...(via !== undefined && { via }) });
+    expect([key('ann'), key('ann', 'door'), key('bob'), key('bob', 'door'), key('ann', 'other')]).toEqual(
+      ['own', 'gate', undefined, 'gate', undefined], // prettier-ignore
+    );
+    expect(signedText('w', decision({ via: 'door' }))).not.toBe(signedText('w', decision()));
+  });
 
   test('a quorum of two needs two that count, and one rejection ends it', () => {
     expect(outcome(policy, [])).toBe('open');

@@ -6,10 +6,10 @@ import { down, faultNamed, heal, inject, labInventory, up } from '../lab/lab.ts'
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { run } from '../nodes/shells/shell.ts';
 import { real } from './support/machine.ts';
-import { Person, Road, diagnosed, planned } from './support/road.ts';
+import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
 
 const alice = new Person('alice');
-const inventory = { ...labInventory('vm'), approval: { approvers: [alice.approver], quorum: 1, expiresMinutes: 60 } };
+const inventory = { ...labInventory('vm'), approval: approvalBy([alice]) };
 const shells = new ShellPool(inventory);
 
 /** What the guest's own kernel says, over ssh. */

@@ -37,7 +37,7 @@ const mostRefusals = 100;
 function wellFormed(decision: unknown): void {
   const fields = typeof decision === 'object' && decision !== null ? (decision as Record<string, unknown>) : {};
   const texts = ['digest', 'decision', 'principal', 'reason', 'signature'].map((name) => fields[name]);
-  const plain = texts.every((text) => typeof text === 'string' && text.length <= 2000);
+  const plain = [...texts, fields['via'] ?? ''].every((text) => typeof text === 'string' && text.length <= 2000);
   if (!plain || !['approve', 'reject'].includes(String(fields['decision'])))
     throw ApplicationFailure.nonRetryable('that is no decision', 'Refused');
 }
@@ -64,6 +64,7 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
         decision: decision.decision,
         principal: decision.principal,
         reason: decision.reason,
+        ...(decision.via !== undefined && { via: decision.via }),
       });
       validate(decision);
       await quick.authenticate(workflowId, decision);

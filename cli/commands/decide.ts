@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { needed, policyFor } from '../../domain/approval.ts';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { confirmed } from '../confirm.ts';
 import { UserError, exit, paint, print, printJson } from '../output.ts';
@@ -82,7 +83,9 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
     if (!options.json) print(`${paint.dim(`${answer} by ${decision.principal} recorded`)}`);
     if (answer === 'approve' && (await remediating.stillOpen(handle))) {
       if (options.json) return printJson({ run, outcome: 'open', decision });
-      return print(`the quorum is ${session.inventory.approval.quorum}: another approver has to agree`);
+      return print(
+        `it needs ${needed(policyFor(session.inventory.approval, plan.plan, digest).needs)}: somebody else has to agree too`,
+      );
     }
     const result = await interruptible(
       () => remediating.followRemediation(session, handle, options.json === true),

@@ -25,9 +25,9 @@ export class Person {
     this.name = name;
   }
 
-  get approver(): { name: string; key: string } {
+  get approver(): { name: string; key: string; groups: string[] } {
     const key = sshKey(this.key);
-    return { name: this.name, key: `${key.type} ${key.getPublicSSH().toString('base64')}` };
+    return { name: this.name, key: `${key.type} ${key.getPublicSSH().toString('base64')}`, groups: [] };
   }
 
   /** Signs with this person's key; `more` says otherwise than the truth. */
@@ -36,6 +36,15 @@ export class Person {
     return sign(workflowId, { ...truth, ...more }, sshKey(this.key));
   }
 }
+
+/** Rules by which these people decide. */
+export const approvalBy = (people: readonly Person[], quorum = 1): Inventory['approval'] => ({
+  approvers: people.map(({ approver }) => approver),
+  quorum,
+  needs: {},
+  gateways: [],
+  expiresMinutes: 60,
+});
 
 /** A data folder and a Temporal server of its own, as a user has them, for one test file. */
 export class Road {
