@@ -41,7 +41,7 @@ export async function* checkApproval(inventory: Inventory): AsyncGenerator<Findi
     about: 'approval',
     state: short.length ? 'warn' : 'ok',
     says: short.length
-      ? `you are ${me}; ${others.length} others may approve your plans, which is too few for ${short.join(', ')}: add approvers to the inventory`
+      ? `you are ${me}; ${others.length} others may approve your plans, too few for ${short.join(', ')}, so nothing can be changed: add approvers to the inventory`
       : `you are ${me}; ${others.length} others may approve your plans, ${quorum} must`,
   };
 }

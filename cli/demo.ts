@@ -11,10 +11,13 @@ import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from
 import { setUp } from '../lab/setup.ts';
 import { dataFolder } from '../worker/paths.ts';
 import { confirmed } from './confirm.ts';
-import { followDiagnosis, newRun, startDiagnosis } from './diagnosing.ts';
-import { conclusionOf } from './lookup.ts';
+import { followDiagnosis } from './diagnosing.ts';
+import { newRun, startDiagnosis } from '../client/start.ts';
+import { conclusionOf } from '../client/runs.ts';
 import { UserError, clearProgress, complain, exit, paint, print, progress } from './output.ts';
-import { awaitPlan, codeOf, decide, followRemediation, startRemediation } from './remediating.ts';
+import { awaitPlan, decide } from '../client/plans.ts';
+import { codeOf, followRemediation } from './remediating.ts';
+import { startRemediation } from '../client/start.ts';
 import { printDiagnosis } from './render/diagnosis.ts';
 import { printPlan, printRemediation } from './render/plan.ts';
 import { type Session, openSession } from './session.ts';
@@ -150,7 +153,10 @@ async function wholeWay(
   const diagnosis = await interruption.during(diagnosing, followDiagnosis(diagnosing, false));
   printDiagnosis({ ...diagnosis, roots: [] }, await conclusionOf(diagnosis));
   const handle = await startRemediation(session, diagnosis, requester, override);
-  const plan = await interruption.during(handle, awaitPlan(handle));
+  const plan = await interruption.during(
+    handle,
+    awaitPlan(handle, () => progress('  reading before-values …')),
+  );
   clearProgress();
   const old = namespaceState('h1');
   if (plan) {

@@ -1,35 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
-import type { DiagnoseInput, DiagnoseProgress, DiagnoseResult } from '../domain/runs.ts';
-import { UserError, clearProgress, exit, progress } from './output.ts';
+import { failureOf } from '../client/errors.ts';
+import type { DiagnoseProgress, DiagnoseResult } from '../domain/runs.ts';
+import { clearProgress, progress } from './output.ts';
 import { printStep, printSurvey } from './render/conclusion.ts';
-import type { Session } from './session.ts';
 
 const pollMs = 150;
 const silentMs = 20_000;
-/** A task in the hands of a killed worker is given to another one after this time (Temporal's default: 10 s). */
-export const taskTimeout = '4s';
-
-/** `20261124-0912-ab3f`: sorts by time, and nobody else's. */
-export const newRun = (): string =>
-  `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${randomBytes(3).toString('hex')}`;
-
-/** Starts a diagnosis; it goes on whatever becomes of this command. */
-export async function startDiagnosis(
-  { engine, taskQueue, inventory }: Session,
-  run: string,
-  input: Omit<DiagnoseInput, 'visible' | 'inventory'>,
-): Promise<WorkflowHandle> {
-  return engine.client.workflow.start('diagnose', {
-    workflowId: `diagnose/${run}`,
-    taskQueue,
-    args: [{ ...input, inventory: inventory.name, visible: engine.visible }],
-    memo: { target: input.target },
-    workflowTaskTimeout: taskTimeout,
-    staticSummary: `why does ${input.target} lose datagrams?`,
-  });
-}
 
 /** Shows a diagnosis as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
 export async function followDiagnosis(handle: WorkflowHandle, quiet: boolean): Promise<DiagnoseResult> {
@@ -90,13 +67,4 @@ export class Silence {
       'no worker has answered for 20 s: start one with `undrop worker`; ^C leaves the run as it is\n',
     );
   }
-}
-
-/** The innermost message of a workflow's failure: what happened on the node, not how it travelled. */
-export function failureOf(error: unknown): UserError {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const name = inner instanceof Error ? inner.name : '';
-  if (name === 'CancelledFailure') return new UserError('the run was cancelled', exit.interrupted);
-  return new UserError(inner instanceof Error ? inner.message : String(inner), exit.failed);
 }

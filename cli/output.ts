@@ -1,27 +1,6 @@
 import colors from 'picocolors';
 
-/** Exit codes, stable for scripts. */
-export const exit = {
-  ok: 0,
-  /** Loss was found, explained or not. */
-  loss: 1,
-  /** Wrong words on the command line, or a file that is wrong. */
-  usage: 2,
-  /** Something that undrop needs failed: a node, the server, a tool. */
-  failed: 3,
-  /** A change did not help or was refused; nothing of it is left. */
-  unchanged: 4,
-  interrupted: 130,
-} as const;
-
-/** An error whose message is all that the user needs. */
-export class UserError extends Error {
-  readonly code: number;
-  constructor(message: string, code: number = exit.usage) {
-    super(message);
-    this.code = code;
-  }
-}
+export { UserError, exit } from '../client/errors.ts';
 
 const terminal = process.stdout.isTTY === true && process.env['TERM'] !== 'dumb';
 

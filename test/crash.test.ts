@@ -3,8 +3,9 @@ import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { stringify } from 'yaml';
-import { newRun, startDiagnosis } from '../cli/diagnosing.ts';
-import { decide, followRemediation } from '../cli/remediating.ts';
+import { newRun, startDiagnosis } from '../client/start.ts';
+import { decide } from '../client/plans.ts';
+import { followRemediation } from '../cli/remediating.ts';
 import type { Session } from '../cli/session.ts';
 import type { DiagnoseProgress, DiagnoseResult } from '../domain/runs.ts';
 import { type Command, Commands } from './support/commands.ts';

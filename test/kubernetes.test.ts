@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
-import { decide, followRemediation } from '../cli/remediating.ts';
+import { decide } from '../client/plans.ts';
+import { followRemediation } from '../cli/remediating.ts';
 import type { Session } from '../cli/session.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { RemediateResult } from '../domain/runs.ts';

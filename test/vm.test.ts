@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { decide, followRemediation, rollBack } from '../cli/remediating.ts';
+import { decide, rollBack } from '../client/plans.ts';
+import { followRemediation } from '../cli/remediating.ts';
 import type { Session } from '../cli/session.ts';
 import type { DiagnoseResult, RemediateInput, RemediateResult } from '../domain/runs.ts';
 import { down, faultNamed, heal, inject, labInventory, up } from '../lab/lab.ts';

@@ -21,10 +21,11 @@ const rooms: Record<string, Room> = {
   activities: { rooms: ['nodes', 'cluster', 'domain'], packages: /^(?!@temporalio\/(?!activity$|common$))/ },
   workflows: { rooms: ['domain'], types: ['activities'], packages: /^@temporalio\/workflow$/ },
   worker: { rooms: inner },
-  gateway: { rooms: ['worker', ...inner] },
+  client: { rooms: ['worker', ...inner] },
+  gateway: { rooms: ['client', 'worker', ...inner] },
   lab: { rooms: ['worker', ...inner] },
-  bench: { rooms: ['lab', 'worker', 'gateway', ...inner] },
-  cli: { rooms: ['lab', 'worker', 'gateway', ...inner] },
+  bench: { rooms: ['lab', 'client', 'worker', 'gateway', ...inner] },
+  cli: { rooms: ['lab', 'client', 'worker', 'gateway', ...inner] },
 };
 /** One file may use what its room may not. */
 const exceptions: Record<string, RegExp> = { 'domain/digest.ts': /^node:crypto$/ };

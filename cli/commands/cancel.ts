@@ -9,7 +9,10 @@ export const cancel = new Command('cancel')
   .addHelpText('after', '\nExample:\n  undrop cancel last\n')
   .action(async (text: string, { inventory }: { inventory?: string }) => {
     await withSession(inventory, async (session) => {
-      const [{ findRun }, { endOf }] = await Promise.all([import('../lookup.ts'), import('../remediating.ts')]);
+      const [{ findRun }, { endOf }] = await Promise.all([
+        import('../../client/runs.ts'),
+        import('../../client/plans.ts'),
+      ]);
       const run = await findRun(session, text);
       const { client } = session.engine;
       let cancelled = 0;

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { needed, policyFor } from '../../domain/approval.ts';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { confirmed } from '../confirm.ts';
-import { UserError, exit, paint, print, printJson } from '../output.ts';
+import { UserError, exit, paint, print, printJson, progress } from '../output.ts';
 
 interface Options {
   inventory?: string;
@@ -47,18 +47,22 @@ export const reject = decision('reject')
 
 async function decideOn(text: string, answer: 'approve' | 'reject', options: Options): Promise<void> {
   await withSession(options.inventory, async (session) => {
-    const [{ findRun, remediationOf }, remediating, { signed: sign }, { interruptible }, render] = await Promise.all([
-      import('../lookup.ts'),
-      import('../remediating.ts'),
-      import('../identity.ts'),
-      import('../interrupt.ts'),
-      import('../render/plan.ts'),
-    ]);
+    const [{ findRun, remediationOf }, remediating, plans, { signed: sign }, { interruptible }, render] =
+      await Promise.all([
+        import('../../client/runs.ts'),
+        import('../remediating.ts'),
+        import('../../client/plans.ts'),
+        import('../identity.ts'),
+        import('../interrupt.ts'),
+        import('../render/plan.ts'),
+      ]);
     const run = await findRun(session, text);
     const known = await remediationOf(session, run);
     if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
     const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
-    const plan = known.open ? await remediating.awaitPlan(handle) : known.result?.signed;
+    const plan = known.open
+      ? await plans.awaitPlan(handle, () => progress('  reading before-values …'))
+      : known.result?.signed;
     if (!plan) throw new UserError(`run ${run} has no plan: ${known.result?.says ?? 'it ended'}`, exit.unchanged);
     if (!known.open)
       throw new UserError(`the plan of run ${run} is already ${known.result?.outcome ?? 'ended'}`, exit.unchanged);
@@ -79,9 +83,9 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
       { digest, decision: answer, reason: options.reason ?? '' },
       { ...(options.as !== undefined && { as: options.as }), ...(options.key !== undefined && { key: options.key }) },
     );
-    await remediating.decide(handle, decision);
+    await plans.decide(handle, decision);
     if (!options.json) print(`${paint.dim(`${answer} by ${decision.principal} recorded`)}`);
-    if (answer === 'approve' && (await remediating.stillOpen(handle))) {
+    if (answer === 'approve' && (await plans.stillOpen(handle))) {
       if (options.json) return printJson({ run, outcome: 'open', decision });
       return print(
         `it needs ${needed(policyFor(session.inventory.approval, plan.plan, digest).needs)}: somebody else has to agree too`,

@@ -49,12 +49,13 @@ Examples:
       throw error;
     }
     await withSession(file, async (session) => {
-      const [{ followDiagnosis, newRun, startDiagnosis }, { interruptible }, { whoami }, { conclusionOf }] =
+      const [{ followDiagnosis }, { newRun, startDiagnosis }, { interruptible }, { whoami }, { conclusionOf }] =
         await Promise.all([
           import('../diagnosing.ts'),
+          import('../../client/start.ts'),
           import('../interrupt.ts'),
           import('../identity.ts'),
-          import('../lookup.ts'),
+          import('../../client/runs.ts'),
         ]);
       const run = newRun();
       if (!json) print(`${paint.bold(target)}  ${paint.dim(`run ${run}`)}`);

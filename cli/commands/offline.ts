@@ -17,7 +17,7 @@ export const collect = new Command('collect')
     const [{ resolved, sweep }, { newRun }, { collect: observe }, { ShellPool }, { loadRunbook }, { writeBundle }] =
       await Promise.all([
         import('../../activities/resolve.ts'),
-        import('../diagnosing.ts'),
+        import('../../client/start.ts'),
         import('../../nodes/observing/collect.ts'),
         import('../../nodes/shells/pool.ts'),
         import('../../runbooks/load.ts'),

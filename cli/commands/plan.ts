@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
-import { UserError, exit, paint, print, printJson } from '../output.ts';
+import { UserError, exit, paint, print, printJson, progress } from '../output.ts';
 
 interface Options {
   inventory?: string;
@@ -27,18 +27,26 @@ Examples:
   .action(async (text: string, { inventory, remedy, place, json }: Options) => {
     if ((remedy === undefined) !== (place === undefined)) throw new UserError('--remedy and --place go together');
     await withSession(inventory, async (session) => {
-      const [{ diagnosisOf, findRun, remediationOf }, { awaitPlan, codeOf, startRemediation }, { whoami }, render] =
-        await Promise.all([
-          import('../lookup.ts'),
-          import('../remediating.ts'),
-          import('../identity.ts'),
-          import('../render/plan.ts'),
-        ]);
+      const [
+        { diagnosisOf, findRun, remediationOf },
+        { codeOf },
+        { awaitPlan },
+        { startRemediation },
+        { whoami },
+        render,
+      ] = await Promise.all([
+        import('../../client/runs.ts'),
+        import('../remediating.ts'),
+        import('../../client/plans.ts'),
+        import('../../client/start.ts'),
+        import('../identity.ts'),
+        import('../render/plan.ts'),
+      ]);
       const run = await findRun(session, text);
       const diagnosis = await diagnosisOf(session, run);
       const override = remedy !== undefined && place !== undefined ? { remedy, place } : undefined;
       const handle = await startRemediation(session, diagnosis, await whoami(session.inventory), override);
-      const signed = await awaitPlan(handle);
+      const signed = await awaitPlan(handle, () => progress('  reading before-values …'));
       if (signed) {
         if (json) return printJson({ run, ...signed });
         render.printPlan(signed);

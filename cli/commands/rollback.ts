@@ -11,8 +11,8 @@ export const rollback = new Command('rollback')
   .action(async (text: string, { inventory, json }: { inventory?: string; json?: true }) => {
     await withSession(inventory, async (session) => {
       const [{ diagnosisOf, endedRemediations, findRun }, { rollBack }] = await Promise.all([
-        import('../lookup.ts'),
-        import('../remediating.ts'),
+        import('../../client/runs.ts'),
+        import('../../client/plans.ts'),
       ]);
       const run = await findRun(session, text);
       // The newest first: each change is undone on the values that the next one found.

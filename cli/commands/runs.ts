@@ -12,7 +12,7 @@ export const runs = new Command('runs')
     const most = Number(number);
     if (!Number.isInteger(most) || most < 1) throw new UserError('--number takes a whole number from 1');
     const list = async (session: import('../session.ts').Session): Promise<void> => {
-      const { knownRuns } = await import('../lookup.ts');
+      const { knownRuns } = await import('../../client/runs.ts');
       const known = await knownRuns(session, most);
       if (json) return printJson(known);
       if (known.length === 0) print("no runs of this inventory yet: undrop diagnose 'FROM->TO' starts one");

@@ -14,8 +14,8 @@ export const show = new Command('show')
       inventory,
       async (session) => {
         const [lookup, { progressOf }, render, { printStep }, { printDiagnosis }] = await Promise.all([
-          import('../lookup.ts'),
-          import('../remediating.ts'),
+          import('../../client/runs.ts'),
+          import('../../client/plans.ts'),
           import('../render/plan.ts'),
           import('../render/conclusion.ts'),
           import('../render/diagnosis.ts'),

@@ -12,7 +12,7 @@ export const watch = new Command('watch')
     await withSession(inventory, async (session) => {
       const [{ conclusionOf, findRun, remediationOf }, { followDiagnosis }, remediating, render, { printDiagnosis }] =
         await Promise.all([
-          import('../lookup.ts'),
+          import('../../client/runs.ts'),
           import('../diagnosing.ts'),
           import('../remediating.ts'),
           import('../render/plan.ts'),

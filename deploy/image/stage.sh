@@ -3,7 +3,7 @@
 # that it will run on.
 set -eu
 # What a worker never needs stays out: labs, tests, documents.
-ROOMS='activities cli cluster domain nodes runbooks worker workflows'
+ROOMS='activities cli client cluster domain gateway nodes runbooks worker workflows'
 FILES='package.json package-lock.json undrop LICENSE'
 
 node=$1

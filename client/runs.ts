@@ -2,9 +2,8 @@ import { defineSearchAttributeKey } from '@temporalio/common';
 import type { DiagnoseResult, RemediateResult } from '../domain/runs.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { evidenceStore } from '../worker/worker.ts';
-import { failureOf } from './diagnosing.ts';
-import { UserError } from './output.ts';
-import type { Session } from './session.ts';
+import { UserError, failureOf } from './errors.ts';
+import type { Reach } from './start.ts';
 
 /** One diagnosis as the server lists it. */
 export interface KnownRun {
@@ -21,7 +20,7 @@ const newest = 500;
 const found = defineSearchAttributeKey('UndropConclusion', 'KEYWORD');
 
 /** Runs of this inventory, the newest first. */
-export async function knownRuns({ engine, taskQueue }: Session, most = newest): Promise<KnownRun[]> {
+export async function knownRuns({ engine, taskQueue }: Reach, most = newest): Promise<KnownRun[]> {
   const runs: KnownRun[] = [];
   const query = `WorkflowType = "diagnose" AND TaskQueue = "${taskQueue}"`;
   for await (const info of engine.client.workflow.list({ query })) {
@@ -44,7 +43,7 @@ export async function knownRuns({ engine, taskQueue }: Session, most = newest): 
  * The run that a person means: its name, the end of its name, or `last`.
  * @throws UserError that lists the newest runs when there is no such one, or more than one
  */
-export async function findRun(session: Session, text: string): Promise<string> {
+export async function findRun(session: Reach, text: string): Promise<string> {
   const runs = await knownRuns(session);
   const [last] = runs;
   if (text === 'last' && last) return last.run;
@@ -57,7 +56,7 @@ export async function findRun(session: Session, text: string): Promise<string> {
 }
 
 /** What a finished diagnosis found. @throws UserError when it is still in progress, failed or was cancelled */
-export async function diagnosisOf({ engine }: Session, run: string): Promise<DiagnoseResult> {
+export async function diagnosisOf({ engine }: Reach, run: string): Promise<DiagnoseResult> {
   const handle = engine.client.workflow.getHandle(`diagnose/${run}`);
   const { status } = await handle.describe();
   if (status.name === 'RUNNING')
@@ -77,7 +76,7 @@ export async function conclusionOf({ conclusion }: DiagnoseResult): Promise<Conc
 }
 
 /** Every remediation of a run that has ended, the newest first: a run may be planned more than once. */
-export async function endedRemediations({ engine }: Session, run: string): Promise<RemediateResult[]> {
+export async function endedRemediations({ engine }: Reach, run: string): Promise<RemediateResult[]> {
   const query = `WorkflowId = "remediate/${run}" AND ExecutionStatus = "Completed"`;
   const results: { at: Date; result: RemediateResult }[] = [];
   for await (const { workflowId, runId, startTime } of engine.client.workflow.list({ query })) {
@@ -89,7 +88,7 @@ export async function endedRemediations({ engine }: Session, run: string): Promi
 
 /** The newest remediation of a run: still open, ended with its result, or none was ever started. */
 export async function remediationOf(
-  { engine }: Session,
+  { engine }: Reach,
   run: string,
 ): Promise<{ open: boolean; result?: RemediateResult } | undefined> {
   const handle = engine.client.workflow.getHandle(`remediate/${run}`);
