@@ -24,8 +24,15 @@ function environment(names: readonly string[]): Environment {
   return env;
 }
 
-const causeWords = environment(factNames);
-const stepWords = environment(situationNames);
+/** The names that an expression may use, by where it stands. */
+const words = {
+  cause: environment(factNames),
+  step: environment(situationNames),
+  /** A message of incident tooling, and one entry of a list in it. */
+  message: environment(['body', 'item']),
+  /** An Alert: see domain/alert.ts. */
+  alert: environment(['source', 'status', 'title', 'severity', 'labels', 'annotations']),
+};
 
 /** A checked expression. `evaluate` throws an Error whose message says what is missing. */
 export interface Expression {
@@ -37,11 +44,12 @@ export class ExpressionError extends Error {}
 
 /**
  * Parses and checks an expression before anything runs: syntax, names, and the fields of counter maps.
- * @param words `cause`: the facts of a place in a window; `step`: the situation before a step
+ * @param kind `cause`: the facts of a place in a window; `step`: the situation before a step; `message`, `alert`: of
+ * incident tooling. A value is never read as an expression, whatever it holds.
  * @throws ExpressionError that says what is wrong and where
  */
-export function expression(text: string, words: 'cause' | 'step' = 'cause'): Expression {
-  const env = words === 'cause' ? causeWords : stepWords;
+export function expression(text: string, kind: keyof typeof words = 'cause'): Expression {
+  const env = words[kind];
   const checked = env.check(text);
   if (!checked.valid) throw new ExpressionError(checked.error?.message ?? 'not a valid expression');
   const parsed = env.parse(text);
