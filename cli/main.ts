@@ -3,6 +3,7 @@ import { cancel } from './commands/cancel.ts';
 import { approve, reject } from './commands/decide.ts';
 import { demo } from './commands/demo.ts';
 import { diagnose } from './commands/diagnose.ts';
+import { dev, gateway } from './commands/gateway.ts';
 import { doctor } from './commands/doctor.ts';
 import { lab } from './commands/lab.ts';
 import { collect, explain } from './commands/offline.ts';
@@ -25,7 +26,7 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker];
+const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker, gateway, dev];
 for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** Where a secret is: never in the configuration itself, which is shown, logged and stored. */
-const Secret = z.union(
+export const Secret = z.union(
   [
     z.strictObject({ file: z.string().regex(/^[^\0\n]+$/) }),
     z.strictObject({ env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of an environment variable') }),

@@ -2,11 +2,20 @@ import { z } from 'zod';
 import { Auth } from './auth-config.ts';
 import { type Kind, type KindName, kinds } from './kinds/index.ts';
 import { Mapping } from './kinds/mapping.ts';
+import { Targets } from './targets.ts';
 
 const KindWord = z.enum(Object.keys(kinds) as [KindName, ...KindName[]]);
 
 const Checked = z
-  .strictObject({ kind: KindWord, auth: Auth, mapping: Mapping.optional() })
+  .strictObject({
+    kind: KindWord,
+    auth: Auth,
+    mapping: Mapping.optional(),
+    /** Which alerts start a run, and at what. */
+    targets: Targets.prefault({}),
+    /** Messages a minute; what is beyond is told to come later. */
+    perMinute: z.int().min(1).max(100_000).default(6000),
+  })
   .superRefine(({ kind, mapping }, context) => {
     const { mapping: rule }: Kind = kinds[kind];
     const complain = (message: string) => context.addIssue({ code: 'custom', path: ['mapping'], message });

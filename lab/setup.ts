@@ -16,7 +16,7 @@ const demo: Record<string, string> = {
 }; // prettier-ignore
 const tests: Record<string, string> = {
   ...demo, tcpdump: 'tcpdump', busybox: 'busybox', sshd: 'openssh-server', 'ssh-keygen': 'openssh-client', cpio: 'cpio',
-  'qemu-system-x86_64': 'qemu-system-x86', openssl: 'openssl', unshare: 'util-linux', mount: 'mount',
+  'qemu-system-x86_64': 'qemu-system-x86', openssl: 'openssl', unshare: 'util-linux', mount: 'mount', chromium: 'chromium',
 }; // prettier-ignore
 
 const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];

@@ -2,3 +2,5 @@ export { diagnose } from './diagnose.ts';
 export { remediate } from './remediate.ts';
 export { change } from './change.ts';
 export { rollback } from './rollback.ts';
+export { incident } from './incident.ts';
+export { turns } from './turns.ts';

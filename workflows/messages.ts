@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Decision, RecordedDecision } from '../domain/approval.ts';
+import type { IncidentProgress, Report } from '../domain/incident.ts';
 import type { ChangeProgress, DiagnoseProgress, RemediateProgress } from '../domain/runs.ts';
 
 export const diagnoseProgress = defineQuery<DiagnoseProgress>('progress');
@@ -10,3 +11,13 @@ export const changeProgress = defineQuery<ChangeProgress>('progress');
 export const decide = defineUpdate<RecordedDecision, [Decision]>('decide');
 /** The same for callers that can only signal: a refusal is recorded and shows in the progress. */
 export const decision = defineSignal<[Decision]>('decision');
+
+/** Incident tooling says something of an incident's target. */
+export const reportSignal = defineSignal<[Report[]]>('report');
+export const incidentProgress = defineQuery<IncidentProgress>('progress');
+
+/** An incident asks for its turn to diagnose, by its workflow id, and gives it back. */
+export const ask = defineSignal<[string]>('ask');
+export const giveBack = defineSignal<[string]>('giveBack');
+/** It is the incident's turn. */
+export const turn = defineSignal('turn');

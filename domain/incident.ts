@@ -1,0 +1,85 @@
+import type { DiagnoseResult } from './runs.ts';
+
+/** What one message of incident tooling says of one problem, as far as an incident needs it. */
+export interface Report {
+  /** Configured name of the source. */
+  source: string;
+  /** The problem's stable id there. */
+  problem: string;
+  status: 'firing' | 'acknowledged' | 'resolved' | 'cancelled';
+  title: string;
+}
+
+export interface Problem extends Report {
+  /** Milliseconds since the epoch. */
+  since: number;
+  last: number;
+  /** How often it was reported. */
+  times: number;
+}
+
+export interface IncidentInput {
+  /** Name of the inventory. */
+  inventory: string;
+  /** The failure domain: all problems of one target are one incident. */
+  target: string;
+  requester: string;
+  windowMs: number;
+  /** Go on to a plan, which waits for people. */
+  propose: boolean;
+  visible: boolean;
+  /** How many diagnoses of this inventory's incidents may run at once. */
+  atOnce: number;
+  /** What an earlier part of the same incident knew: long ones are continued in a new history. */
+  carried?: Pick<IncidentProgress, 'problems' | 'runs'>;
+}
+
+/** One diagnosis of an incident. */
+export interface IncidentRun extends Partial<Pick<DiagnoseResult, 'kind' | 'says' | 'remediation'>> {
+  run: string;
+  started: number;
+  ended?: number;
+  failed?: string;
+}
+
+export interface IncidentProgress {
+  phase: 'waiting for its turn' | 'diagnosing' | 'open' | 'resolved' | 'closed';
+  target: string;
+  problems: Problem[];
+  runs: IncidentRun[];
+}
+
+/** The id of an incident's workflow: what makes a repeated alert land in the same incident. */
+export const incidentId = (inventory: string, target: string): string => `incident/${inventory}/${target}`;
+
+/** Alerts that come until so long after a diagnosis belong to what it has looked at. */
+export const joinMs = 600_000;
+/** All problems resolved for so long: the incident is over. */
+export const quietMs = 600_000;
+/** An incident of which nobody reports anything any more, resolved or not. */
+export const silentMs = 6 * 3_600_000;
+/** Problems that one incident keeps; further ones are counted only. */
+export const mostProblems = 200;
+
+/** Takes a report in; the newest says how the problem stands. */
+export function reported(problems: Problem[], report: Report, now: number): void {
+  const known = problems.find(({ source, problem }) => source === report.source && problem === report.problem);
+  if (known) Object.assign(known, report, { last: now, times: known.times + 1 });
+  else if (problems.length < mostProblems) problems.push({ ...report, since: now, last: now, times: 1 });
+}
+
+export const open = ({ status }: Problem): boolean => status === 'firing' || status === 'acknowledged';
+
+/** Whether another diagnosis is due: something fires that was reported long after the last one had ended. */
+export function due(problems: readonly Problem[], runs: readonly IncidentRun[]): boolean {
+  const last = runs.at(-1);
+  if (!last) return problems.some(open);
+  const { ended } = last;
+  return ended !== undefined && problems.some((one) => open(one) && one.last > ended + joinMs);
+}
+
+/** When the incident is over if nothing more is reported; milliseconds since the epoch. */
+export function overAt(problems: readonly Problem[]): number {
+  const last = Math.max(0, ...problems.map((one) => one.last));
+  return last + (problems.some(open) ? silentMs : quietMs);
+}

@@ -1,0 +1,129 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Alert } from '../domain/alert.ts';
+import { SecretError } from './auth-config.ts';
+import { sourceSecrets } from './config.ts';
+import { Unreachable, deliver } from './deliver.ts';
+import type { Gateway } from './gateway.ts';
+import type { Delivery, Letters } from './inbox.ts';
+import { readJson } from './json.ts';
+import { kinds, normalised } from './kinds/index.ts';
+import type { Source } from './source-config.ts';
+import { aim } from './targets.ts';
+import { verified } from './verify.ts';
+
+/** The largest message of a vendor is some tens of kilobytes. */
+const mostBytes = 256 * 1024;
+
+/** POST /hooks/NAME: authenticate, read, map to targets, store, bring to the incidents, answer. */
+export function hooks(app: FastifyInstance, gateway: Gateway): void {
+  const { metrics } = gateway;
+  for (const [name, source] of Object.entries(gateway.config.sources))
+    app.post(
+      `/hooks/${name}`,
+      {
+        bodyLimit: mostBytes,
+        config: { rateLimit: { max: source.perMinute, timeWindow: 60_000 } },
+      },
+      async (request, reply) => {
+        const stop = metrics.answers.startTimer();
+        const { status, outcome, answer } = await received(gateway, name, source, request);
+        metrics.deliveries.inc({ source: name, outcome });
+        if (status === 503) reply.header('retry-after', '5');
+        stop();
+        return reply.code(status).send(answer);
+      },
+    );
+}
+
+interface Answer {
+  status: number;
+  outcome: string;
+  answer: object;
+}
+
+async function received(gateway: Gateway, name: string, source: Source, request: FastifyRequest): Promise<Answer> {
+  const { inbox, log } = gateway;
+  const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  let secrets: string[];
+  try {
+    secrets = sourceSecrets(source);
+  } catch (error) {
+    if (!(error instanceof SecretError)) throw error;
+    log.error({ source: name, why: error.message }, 'nobody can be authenticated');
+    return { status: 503, outcome: 'failed', answer: { error: 'this source is not configured completely' } };
+  }
+  const proof = verified(source.auth, secrets, request.headers, body, Date.now());
+  if (!proof.ok) {
+    log.warn({ source: name, why: proof.why, from: request.ip }, 'message refused');
+    return { status: 401, outcome: 'forged', answer: { error: 'not authenticated' } };
+  }
+  const kind = kinds[source.kind];
+  const read = normalised(name, source.kind, readJson(body), request.headers, source.mapping);
+  const { letters, none } = lettersOf(read.alerts, source);
+  const told = [read.ignored, ...none].filter((why) => why !== undefined);
+  if (told.length) log.info({ source: name, why: told.slice(0, 20) }, 'not all of a message concerns a target');
+  if (letters.length === 0) {
+    const outcome = read.alerts.length ? 'unmapped' : 'ignored';
+    return { status: 200, outcome, answer: { accepted: 0, ignored: told.slice(0, 20) } };
+  }
+  const delivery: Delivery = { id: idOf(name, source, proof.id ?? read.delivery, body), source: name, letters };
+  const known = await inbox.take(delivery);
+  if (known === 'done') return { status: 200, outcome: 'repeated', answer: { repeated: true } };
+  try {
+    const incidents = await deliver(gateway, openingOf(gateway), name, letters);
+    await inbox.done(delivery.id);
+    return {
+      status: 200,
+      outcome: 'accepted',
+      answer: { accepted: letters.length, incidents, ignored: told.slice(0, 20) },
+    };
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error;
+    log.warn({ source: name, why: error.message }, 'Temporal does not answer');
+    if (!kind.retries) return { status: 202, outcome: 'queued', answer: { queued: letters.length } };
+    await inbox.refuse(delivery.id);
+    return { status: 503, outcome: 'unavailable', answer: { error: 'try again: undrop cannot reach its engine' } };
+  }
+}
+
+export const openingOf = ({ config: { incidents } }: Pick<Gateway, 'config'>) => ({
+  windowMs: incidents.windowSeconds * 1000,
+  propose: incidents.propose,
+  atOnce: incidents.atOnce,
+});
+
+/** Sorts alerts by the target that they are about. */
+function lettersOf(alerts: readonly Alert[], source: Source): { letters: Letters; none: string[] } {
+  const byTarget = new Map<string, Letters[number]['reports']>();
+  const none: string[] = [];
+  for (const alert of alerts) {
+    const found = aim(source.targets, alert);
+    if ('none' in found) {
+      none.push(found.none);
+      continue;
+    }
+    const { source: from, problem, status, title } = alert;
+    byTarget.set(found.target, [...(byTarget.get(found.target) ?? []), { source: from, problem, status, title }]);
+  }
+  return { letters: [...byTarget].map(([target, reports]) => ({ target, reports })), none };
+}
+
+/**
+ * A delivery that names itself is taken once. One without a name is new each time: a repeated notification is the same
+ * to the byte, and bringing the same report twice changes nothing.
+ */
+function idOf(source: string, { auth }: Source, name: string | undefined, body: Buffer): string {
+  const shared = auth.scheme === 'bearer' || auth.scheme === 'basic' || auth.scheme === 'header';
+  const own = name ?? (shared ? randomUUID() : body);
+  return createHash('sha256').update(`${source}\n`).update(own).digest('hex');
+}
+
+/** What a failing route answers: nothing of its inside. */
+export function failed(app: FastifyInstance): void {
+  app.setErrorHandler((error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => {
+    const status = error.statusCode ?? 500;
+    if (status >= 500) request.log.error({ err: error }, 'request failed');
+    return reply.code(status).send({ error: status >= 500 ? 'it failed; the log says why' : error.message });
+  });
+}

@@ -1,0 +1,89 @@
+import { described } from '../domain/operation.ts';
+import { needed, policyFor, refusal } from '../domain/approval.ts';
+import type { Inventory } from '../domain/inventory.ts';
+import type { Plan, SignedPlan } from '../domain/plan.ts';
+import { nextLine } from '../domain/report.ts';
+import type { Runbook } from '../domain/runbook.ts';
+import type { RecordedDecision } from '../domain/approval.ts';
+import type { ChangeResult } from '../domain/runs.ts';
+import { sumLine, summarise, sumsOf } from '../domain/summary.ts';
+import type { Conclusion } from '../domain/verdict.ts';
+import type { Principal } from './people/roles.ts';
+
+/** Places where exactly the same is done, from the same value to the same: shown once. */
+export function groupsOf({ changes }: Plan): { operations: string[]; places: string[] }[] {
+  const groups = new Map<string, { operations: string[]; places: string[] }>();
+  for (const { place, node, operations } of changes) {
+    const lines = operations.map(described);
+    const key = lines.join('\n');
+    const group = groups.get(key) ?? { operations: lines, places: [] };
+    group.places.push(place === node ? place : `${place} on ${node}`);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+/** All else that an approver has to know, as pairs of a name and a text. */
+export function factsOf({ plan }: SignedPlan, { approval }: Inventory, digest: string): [string, string][] {
+  const flows = plan.radius.flows === null ? 'an unknown number of' : plan.radius.flows.toLocaleString('en-US');
+  const undo = plan.reversible
+    ? `stored on the node, which reverts by itself after ${plan.revertAfterSeconds} s unless confirmed`
+    : 'deleted entries cannot be put back; they are learned anew';
+  return [
+    ['asked by', `${plan.requester}, for run ${plan.run} of ${plan.inventory}`],
+    ['cures', plan.verify.map((one) => `${one.step}: ${one.lost} of ${one.sent} lost`).join(', ')],
+    ['predicts', `${plan.predict} (within ${plan.withinSeconds} s, else it is reverted)`],
+    ['risk', `${plan.risk}; cost: ${plan.cost}`],
+    ['touches', `${flows} tracked flows, Services there: ${plan.radius.services.join(', ') || 'none known'}`],
+    ['owner', plan.owner],
+    ['lasts', plan.lasts],
+    ...(plan.ruledOut ?? []).map((why): [string, string] => ['instead of', why]),
+    ['undo', undo],
+    ['needs', needed(policyFor(approval, plan, digest).needs)],
+    ['expires', new Date(plan.expiresAt).toISOString()],
+  ];
+}
+
+/** Why somebody's approval of a plan would not count, as far as it can be known before; undefined where it would. */
+export function mayNot(
+  who: Principal,
+  { plan, digest }: SignedPlan,
+  decisions: readonly RecordedDecision[],
+  { approval }: Inventory,
+  now: number,
+): string | undefined {
+  if (who.kind !== 'person') return 'a machine never decides';
+  const decision = { digest, decision: 'approve' as const, principal: who.name, reason: '' };
+  return refusal(policyFor(approval, plan, digest), decisions, decision, now);
+}
+
+export const decisionLine = ({ decision, principal, reason, at, via, refused }: RecordedDecision): string =>
+  `${new Date(at).toISOString()} ${principal}${via === undefined ? '' : ` by ${via}`}: ${decision}` +
+  `${reason ? `, "${reason}"` : ''}${refused === undefined ? '' : ` (did not count: ${refused})`}`;
+
+/** What was measured and read back at each place, a line each. */
+export const changeLines = ({ place, outcome, says, verification, proof }: ChangeResult): string[] => [
+  `${place}: ${outcome}; ${says}`,
+  ...(verification?.steps ?? []).map(
+    ({ step, before, after }) =>
+      `${place}, ${step}: lost ${before.lost} of ${before.sent} before, ${after.lost} of ${after.sent} after`,
+  ),
+  ...proof.map((line) => `${place}, read back: ${line.length > 160 ? `${line.slice(0, 160)} …` : line}`),
+];
+
+/** The conclusion as sections of a page: what is proved, suspected, ruled out and untested, each with its number. */
+export function sectionsOf(runbook: Runbook, conclusion: Conclusion) {
+  const titles = { proved: 'Proved', suspected: 'Suspected', refuted: 'Ruled out', untested: 'Not tested' } as const;
+  const sections = (Object.keys(titles) as (keyof typeof titles)[]).map((kind) => ({
+    title: titles[kind],
+    open: kind === 'proved' || kind === 'suspected',
+    rows: summarise(runbook, conclusion, kind).flatMap(({ cause, verdicts }) =>
+      verdicts.map(({ place, says }): [string, string, string] => [`${cause.id}: ${cause.title}`, place, says]),
+    ),
+  }));
+  return {
+    sums: sumsOf(conclusion).map(sumLine),
+    sections: sections.filter(({ rows }) => rows.length > 0),
+    next: nextLine(runbook, conclusion),
+  };
+}

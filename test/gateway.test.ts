@@ -1,0 +1,213 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Session } from '../cli/session.ts';
+import { parseConfig } from '../gateway/config.ts';
+import { type Serving, serve } from '../gateway/serve.ts';
+import { type IncidentProgress, incidentId } from '../domain/incident.ts';
+import { down, faultNamed, heal, inject, labInventory, up } from '../lab/lab.ts';
+import { loadRunbook } from '../runbooks/load.ts';
+import { evidenceStore } from '../worker/worker.ts';
+import { Browser, Provider, freePort } from './support/people.ts';
+import { real } from './support/machine.ts';
+import { root } from './support/imports.ts';
+import { Person, Road, approvalBy } from './support/road.ts';
+import { until } from './support/until.ts';
+
+const fault = faultNamed('broken-tx-checksum');
+const [alice, bob] = [new Person('alice'), new Person('bob')];
+const token = randomUUID();
+const secret = randomUUID();
+const provider = new Provider({ 'alice-at-idp': ['sre'], 'bob-at-idp': [], 'mallory-at-idp': [] });
+
+const configText = (url: string, port: number): string => `
+listen: { port: ${port} }
+url: ${url}
+incidents: { windowSeconds: 1 }
+oidc: { issuer: '${provider.issuer}', clientId: undrop, clientSecret: { env: UNDROP_T_CLIENT } }
+sources:
+  alerts:
+    kind: alertmanager
+    auth: { secrets: [{ env: UNDROP_T_TOKEN }] }
+    targets: { ends: inventory, allow: [h1, h2] }
+  pages:
+    kind: pagerduty
+    auth: { secrets: [{ env: UNDROP_T_SECRET }] }
+    targets:
+      ends: inventory
+      allow: [h1, h2]
+      rules: [{ when: 'true', target: '"h1->h2"' }]
+people: [{ name: alice, oidc: alice-at-idp }, { name: bob, oidc: bob-at-idp }]
+machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_TOKEN }] }]
+roles:
+  - { role: approve, who: [alice], targets: ['h1->*'] }
+  - { role: view, who: [bob] }
+  - { role: start, who: [pipeline] }
+`;
+
+let road: Road;
+let session: Session;
+let gateway: Serving;
+
+/** What the netns lab's Alertmanager would send: one alert about the target that the fault breaks. */
+const alertBody = (status: 'firing' | 'resolved', target = fault.target): string =>
+  readFileSync(join(root, `test/payloads/alertmanager-${status}.json`), 'utf8').replaceAll(
+    /"labels":\s*\{/g,
+    `"labels":{"undrop_target":${JSON.stringify(target)},`,
+  );
+
+const post = async (path: string, body: string, headers: Record<string, string> = {}): Promise<{ status: number; json: Record<string, unknown> }> => {
+  const answer = await fetch(`${gateway.address}${path}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });
+  return { status: answer.status, json: (await answer.json()) as Record<string, unknown> };
+}; // prettier-ignore
+const bearer = { authorization: `Bearer ${token}` };
+
+const incident = async (): Promise<IncidentProgress | undefined> =>
+  session.engine.client.workflow
+    .getHandle(incidentId(session.inventory.name, fault.target))
+    .query<IncidentProgress>('progress')
+    .catch(() => undefined);
+
+real(
+  'ip',
+  'ethtool',
+  'iptables',
+  'chromium',
+)('the gateway, from an alert to the cure on a real kernel', () => {
+  beforeAll(async () => {
+    Object.assign(process.env, { UNDROP_T_TOKEN: token, UNDROP_T_SECRET: secret, UNDROP_T_CLIENT: provider.secret });
+    road = new Road();
+    await up('netns');
+    await inject(fault);
+    await road.open();
+    const own = { ...labInventory('netns'), approval: approvalBy([alice, bob]) };
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    provider.redirects.push(`${url}/callback`);
+    await provider.open();
+    const surroundings = async (inventory: typeof own, work: boolean) => {
+      session = await road.session(inventory, work);
+      const { engine, taskQueue } = session;
+      return { reach: { engine, taskQueue, inventory }, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
+    }; // prettier-ignore
+    // The gateway's key is made at its first start; the inventory then trusts it.
+    const config = parseConfig(configText(url, port), 'gateway.yaml');
+    const first = await serve(config, await surroundings(own, false));
+    await first.close();
+    const gateways = [{ name: 'gateway', key: first.publicKey }];
+    gateway = await serve(config, await surroundings({ ...own, approval: { ...own.approval, gateways } }, true));
+  }, 180_000);
+  afterAll(async () => {
+    await gateway?.close();
+    await heal(fault);
+    await provider.close();
+    await road.close();
+    await down('netns');
+  }, 60_000);
+
+  test('what is not proved to come from the sender is refused, and starts nothing', async () => {
+    const body = alertBody('firing');
+    expect((await post('/hooks/alerts', body)).status).toBe(401);
+    expect((await post('/hooks/alerts', body, { authorization: 'Bearer wrong' })).status).toBe(401);
+    expect((await post('/hooks/nobody', body, bearer)).status).toBe(404);
+    expect((await post('/hooks/alerts', 'x'.repeat(300_000), bearer)).status).toBe(413);
+    expect((await post('/hooks/alerts', body.slice(0, 100), bearer)).json).toMatchObject({ accepted: 0 });
+    expect((await post('/hooks/alerts', alertBody('firing', 'client->elsewhere'), bearer)).json).toMatchObject({
+      accepted: 0,
+    });
+    expect(await incident()).toBeUndefined();
+  });
+
+  test('an alert opens one incident however often it comes, and a person approves its plan on the page', async () => {
+    for (let times = 0; times < 3; times++)
+      expect(await post('/hooks/alerts', alertBody('firing'), bearer)).toMatchObject({
+        status: 200,
+        json: { accepted: 1 },
+      });
+    await until('the incident has a plan', async () => (await incident())?.runs[0]?.remediation !== undefined, 90_000);
+    const known = await incident();
+    expect(known).toMatchObject({ target: fault.target, problems: [{ times: 3 }], runs: [{ kind: 'explained' }] });
+    expect(known?.runs).toHaveLength(1);
+    const run = known?.runs[0]?.run ?? '';
+
+    const bobs = await Browser.open();
+    const alices = await Browser.open({ phone: true });
+    try {
+      await bobs.signIn(`${gateway.address}/runs/${run}`, 'bob-at-idp');
+      await bobs.sees('OFFLOAD-CSUM-TX at h1');
+      await bobs.sees('You cannot decide on this plan: you have no role');
+      await alices.signIn(`${gateway.address}/runs/${run}`, 'alice-at-idp');
+      await alices.sees('Approve exactly this');
+      await alices.sees('Ruled out');
+      // Bob takes the form of alice's page and sends it as himself.
+      expect(await bobs.sends(`/runs/${run}/decide`, await alices.form())).toBe(403);
+      await alices.press('Approve exactly this');
+      expect(await alices.outcome(90_000)).toBe('confirmed');
+      expect(await alices.fits()).toBe(true);
+    } finally {
+      await bobs.close();
+      await alices.close();
+    }
+    const { decisions } = (await session.engine.client.workflow.getHandle(`remediate/${run}`).result()) as {
+      decisions: object[];
+    };
+    expect(decisions).toMatchObject([{ principal: 'alice', via: 'gateway', decision: 'approve' }]);
+
+    expect((await post('/hooks/alerts', alertBody('resolved'), bearer)).json).toMatchObject({ accepted: 1 });
+    await until('the incident is resolved', async () => (await incident())?.phase === 'resolved', 10_000);
+  }, 240_000);
+
+  test('an unknown person of the identity provider is nobody here', async () => {
+    const browser = await Browser.open();
+    try {
+      await browser.signIn(`${gateway.address}/`, 'mallory-at-idp');
+      await browser.sees('is nobody that this gateway knows');
+    } finally {
+      await browser.close();
+    }
+  }, 60_000);
+
+  describe('a sender that signs and does not tell the time', () => {
+    const body = JSON.stringify({ event: { id: randomUUID(), event_type: 'incident.triggered', resource_type: 'incident', occurred_at: new Date().toISOString(), data: { id: 'P1', type: 'incident', title: 'udp', status: 'triggered', html_url: 'https://example.invalid/p1' } } }); // prettier-ignore
+    const signature = `v1=${createHmac('sha256', secret).update(body).digest('hex')}`;
+
+    test('is taken once: a replay has no effect', async () => {
+      const send = async () => post('/hooks/pages', body, { 'x-pagerduty-signature': signature });
+      expect(await send()).toMatchObject({ status: 200, json: { accepted: 1 } });
+      const before = (await incident())?.problems;
+      expect(await send()).toMatchObject({ status: 200, json: { repeated: true } });
+      expect((await incident())?.problems).toEqual(before);
+    });
+  });
+
+  describe('programs', () => {
+    const get = async (path: string, headers = bearer): Promise<Response> =>
+      fetch(`${gateway.address}${path}`, { headers });
+
+    test('list runs, start one, and never decide', async () => {
+      expect((await get('/api/v1/runs', { authorization: 'Bearer wrong' })).status).toBe(401);
+      const runs = (await (await get('/api/v1/runs')).json()) as { run: string; target: string }[];
+      expect(runs[0]).toMatchObject({ target: fault.target });
+      const run = runs[0]?.run ?? '';
+      expect(await (await get(`/api/v1/runs/${run}`)).json()).toMatchObject({
+        run,
+        remediation: { outcome: 'confirmed' },
+      });
+      expect((await get('/api/v1/runs/20260101-0000-nobody')).status).toBe(404);
+      const late = { digest: 'a'.repeat(64), decision: 'approve', principal: 'alice', signature: '' };
+      expect((await post(`/api/v1/runs/${run}/decide`, JSON.stringify(late), bearer)).status).toBe(409);
+      expect((await post('/api/v1/runs', '{"target":5}', bearer)).status).toBe(400);
+    });
+
+    test('find health, readiness, metrics and a description', async () => {
+      expect((await get('/healthz')).status).toBe(200);
+      expect(await (await get('/readyz')).json()).toEqual({ temporal: true, database: true });
+      expect(await (await get('/metrics')).text()).toMatch(
+        /undrop_deliveries_total\{source="alerts",outcome="forged"\} 2/,
+      );
+      const described = (await (await get('/api/v1/openapi.json')).json()) as { paths: object };
+      expect(Object.keys(described.paths)).toEqual(expect.arrayContaining(['/api/v1/runs', '/api/v1/runs/{run}']));
+    });
+  });
+});

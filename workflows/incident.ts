@@ -1,0 +1,109 @@
+import {
+  ChildWorkflowCancellationType,
+  ParentClosePolicy,
+  condition,
+  continueAsNew,
+  executeChild,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  uuid4,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  type IncidentInput,
+  type IncidentProgress,
+  type IncidentRun,
+  due,
+  open,
+  overAt,
+  reported,
+} from '../domain/incident.ts';
+import { diagnose } from './diagnose.ts';
+import { incidentProgress, reportSignal } from './messages.ts';
+import { inTurn } from './turns.ts';
+
+/** A long incident is continued in a new history from this length on. */
+const longest = 2000;
+
+/**
+ * All that incident tooling reports of one target, until it is over. However often it is told, it diagnoses once, and again
+ * only for what is reported long after that.
+ */
+export async function incident(input: IncidentInput): Promise<IncidentProgress> {
+  const { problems = [], runs = [] } = input.carried ?? {};
+  const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
+  setHandler(incidentProgress, () => progress);
+  setHandler(reportSignal, (reports) => {
+    for (const report of reports) reported(problems, report, Date.now());
+  });
+  const show = (phase: IncidentProgress['phase']): void => {
+    progress.phase = phase;
+    setCurrentDetails(details(progress));
+  };
+  // The report that comes with the start is handed in only after this function has begun.
+  await condition(() => problems.length > 0, '1m');
+  for (;;) {
+    if (due(problems, runs)) await look();
+    show(problems.some(open) ? 'open' : 'resolved');
+    if (workflowInfo().historyLength > longest || workflowInfo().continueAsNewSuggested)
+      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs } });
+    const seen = reports();
+    const left = overAt(problems) - Date.now();
+    if (left <= 0) break;
+    await condition(() => reports() !== seen, left);
+  }
+  show('closed');
+  return progress;
+
+  /** How many reports came so far. */
+  function reports(): number {
+    return problems.reduce((sum, { times }) => sum + times, 0);
+  }
+
+  async function look(): Promise<void> {
+    const run: IncidentRun = { run: newRun(), started: Date.now() };
+    runs.push(run);
+    show('waiting for its turn');
+    try {
+      await inTurn(input.inventory, input.atOnce, async () => {
+        show('diagnosing');
+        const { inventory, target, requester, windowMs, propose, visible } = input;
+        const { kind, says, remediation } = await executeChild(diagnose, {
+          workflowId: `diagnose/${run.run}`,
+          memo: { target },
+          // Whoever ends the incident does not end what is being found out.
+          parentClosePolicy: ParentClosePolicy.ABANDON,
+          cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+          staticSummary: `why does ${target} lose datagrams?`,
+          args: [{ inventory, target, requester, windowMs, propose, visible }],
+        });
+        Object.assign(run, { kind, says, ...(remediation !== undefined && { remediation }) });
+      });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      run.failed = innermost(error);
+    } finally {
+      run.ended = Date.now();
+    }
+  }
+}
+
+/** `20261124-0912-ab3f01`, as everywhere; in a workflow time and chance are the engine's own. */
+const newRun = (): string =>
+  `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${uuid4().slice(0, 6)}`;
+
+function innermost(error: unknown): string {
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  return inner instanceof Error ? inner.message : String(inner);
+}
+
+function details({ phase, target, problems, runs }: IncidentProgress): string {
+  return [
+    `**${target}**: ${phase}`,
+    '',
+    ...problems.slice(0, 20).map((one) => `- ${one.status}, ${one.source}, ${one.times} times: ${one.title}`),
+    ...runs.map((one) => `- run ${one.run}: ${one.says ?? one.failed ?? 'in progress'}`),
+  ].join('\n');
+}
