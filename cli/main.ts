@@ -11,6 +11,7 @@ import { plan } from './commands/plan.ts';
 import { rollback } from './commands/rollback.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
+import { resume, stop } from './commands/stop.ts';
 import { show } from './commands/show.ts';
 import { watch } from './commands/watch.ts';
 import { worker } from './commands/worker.ts';
@@ -26,7 +27,23 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker, gateway, dev];
+const commands = [
+  demo,
+  diagnose,
+  plan,
+  approve,
+  reject,
+  rollback,
+  cancel,
+  watch,
+  show,
+  runs,
+  worker,
+  gateway,
+  dev,
+  stop,
+  resume,
+];
 for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */

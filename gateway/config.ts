@@ -38,6 +38,18 @@ export const GatewayConfig = z.strictObject({
   /** Programs that use the API, each with a token. */
   machines: z.array(z.strictObject({ name: Name, tokens: z.array(Secret).min(1).max(3) })).default([]),
   roles: z.array(RoleBinding).default([]),
+  slack: z
+    .strictObject({
+      signingSecret: Secret,
+      /** A bot token with chat:write. */
+      token: Secret,
+      channel: z.string().min(1),
+      /** Where Slack's API is; for tests and for gov-slack. */
+      api: z.url().default('https://slack.com/api/'),
+    })
+    .optional(),
+  /** Programs that are told of plans, by Standard Webhooks. */
+  notify: z.array(z.strictObject({ url: z.url({ protocol: /^https?$/ }), secret: Secret })).default([]),
 });
 export type GatewayConfig = z.infer<typeof GatewayConfig>;
 

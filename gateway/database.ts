@@ -29,6 +29,15 @@ const schema = `do $$ begin
     body jsonb not null
   );
   create index if not exists undrop_delivery_open on undrop_delivery (received) where done is null;
+  create table if not exists undrop_notice (
+    id text primary key,
+    event text not null,
+    body jsonb not null,
+    attempts int not null default 0,
+    due timestamptz not null default now(),
+    sent timestamptz,
+    ref jsonb
+  );
   create table if not exists undrop_session (
     id text primary key,
     person text not null,

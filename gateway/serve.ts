@@ -12,11 +12,14 @@ import type { EvidenceStore } from '../activities/store.ts';
 import type { Reach } from '../client/start.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import { api } from './api.ts';
-import type { GatewayConfig } from './config.ts';
+import { type GatewayConfig, secretOf } from './config.ts';
 import { openDatabase } from './database.ts';
 import { deliver, pump } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import { failed, hooks, openingOf } from './hooks.ts';
+import { notices } from './notices.ts';
+import { slack, slackTeller } from './slack.ts';
+import { webhook } from './webhook.ts';
 import { Inbox } from './inbox.ts';
 import { Metrics } from './metrics.ts';
 import { Sessions } from './people/sessions.ts';
@@ -72,6 +75,7 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
     hooks(scope, gateway);
+    slack(scope, gateway);
   });
   await app.register(async (scope) => {
     await scope.register(formbody, { bodyLimit: 16_384 });
@@ -91,10 +95,12 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
   );
   const stopped = new AbortController();
   const pumping = pump(inbox, async (source, letters) => deliver(reach, openingOf(gateway), source, letters), stopped.signal, (what) => app.log.warn(what)); // prettier-ignore
+  const tellers = [...slackTeller(gateway), ...config.notify.map(({ url, secret: reference }) => webhook(url, () => secretOf(reference)))]; // prettier-ignore
+  const telling = notices(gateway, tellers, stopped.signal);
   const close = async (): Promise<void> => {
     stopped.abort();
     await app.close();
-    await pumping;
+    await Promise.all([pumping, telling]);
     await database.close();
   };
   try {

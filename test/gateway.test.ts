@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHmac, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Webhook } from 'standardwebhooks';
 import type { Session } from '../cli/session.ts';
 import { parseConfig } from '../gateway/config.ts';
 import { type Serving, serve } from '../gateway/serve.ts';
@@ -10,6 +11,7 @@ import { down, faultNamed, heal, inject, labInventory, up } from '../lab/lab.ts'
 import { loadRunbook } from '../runbooks/load.ts';
 import { evidenceStore } from '../worker/worker.ts';
 import { Browser, Provider, freePort } from './support/people.ts';
+import { Listener, slackMessage } from './support/slack.ts';
 import { real } from './support/machine.ts';
 import { root } from './support/imports.ts';
 import { Person, Road, approvalBy } from './support/road.ts';
@@ -21,7 +23,7 @@ const token = randomUUID();
 const secret = randomUUID();
 const provider = new Provider({ 'alice-at-idp': ['sre'], 'bob-at-idp': [], 'mallory-at-idp': [] });
 
-const configText = (url: string, port: number): string => `
+const configText = (url: string, port: number, slackApi: string): string => `
 listen: { port: ${port} }
 url: ${url}
 incidents: { windowSeconds: 1 }
@@ -38,13 +40,18 @@ sources:
       ends: inventory
       allow: [h1, h2]
       rules: [{ when: 'true', target: '"h1->h2"' }]
-people: [{ name: alice, oidc: alice-at-idp }, { name: bob, oidc: bob-at-idp }]
+people: [{ name: alice, oidc: alice-at-idp, slack: U1 }, { name: bob, oidc: bob-at-idp, slack: U2 }]
+slack: { signingSecret: { env: UNDROP_T_SECRET }, token: { env: UNDROP_T_TOKEN }, channel: C1, api: '${slackApi}' }
+notify: [{ url: '${slackApi}hook', secret: { env: UNDROP_T_WEBHOOK } }]
 machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_TOKEN }] }]
 roles:
   - { role: approve, who: [alice], targets: ['h1->*'] }
   - { role: view, who: [bob] }
   - { role: start, who: [pipeline] }
 `;
+
+const listener = new Listener();
+const webhookSecret = `whsec_${Buffer.from(randomUUID()).toString('base64')}`;
 
 let road: Road;
 let session: Session;
@@ -76,7 +83,12 @@ real(
   'chromium',
 )('the gateway, from an alert to the cure on a real kernel', () => {
   beforeAll(async () => {
-    Object.assign(process.env, { UNDROP_T_TOKEN: token, UNDROP_T_SECRET: secret, UNDROP_T_CLIENT: provider.secret });
+    Object.assign(process.env, {
+      UNDROP_T_TOKEN: token,
+      UNDROP_T_SECRET: secret,
+      UNDROP_T_WEBHOOK: webhookSecret,
+      UNDROP_T_CLIENT: provider.secret,
+    });
     road = new Road();
     await up('netns');
     await inject(fault);
@@ -92,7 +104,7 @@ real(
       return { reach: { engine, taskQueue, inventory }, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
     }; // prettier-ignore
     // The gateway's key is made at its first start; the inventory then trusts it.
-    const config = parseConfig(configText(url, port), 'gateway.yaml');
+    const config = parseConfig(configText(url, port, await listener.open()), 'gateway.yaml');
     const first = await serve(config, await surroundings(own, false));
     await first.close();
     const gateways = [{ name: 'gateway', key: first.publicKey }];
@@ -102,6 +114,7 @@ real(
     await gateway?.close();
     await heal(fault);
     await provider.close();
+    await listener.close();
     await road.close();
     await down('netns');
   }, 60_000);
@@ -180,6 +193,54 @@ real(
       expect((await incident())?.problems).toEqual(before);
     });
   });
+
+  describe('Slack and webhooks', () => {
+    const click = async (user: string, value: object, more = {}) => {
+      const payload = { type: 'block_actions', user: { id: user }, trigger_id: 'T1', actions: [{ action_id: 'reject', value: JSON.stringify(value) }], ...more };
+      const { body, headers } = slackMessage(secret, payload);
+      return (await fetch(`${gateway.address}/slack`, { method: 'POST', body, headers })).status;
+    }; // prettier-ignore
+    const submit = async (user: string, value: object, reason: string, signed: string = secret): Promise<object> => {
+      const view = { callback_id: 'reject', private_metadata: JSON.stringify(value), state: { values: { reason: { text: { value: reason } } } } };
+      const { body, headers } = slackMessage(signed, { type: 'view_submission', user: { id: user }, view });
+      return (await (await fetch(`${gateway.address}/slack`, { method: 'POST', body, headers })).json()) as object;
+    }; // prettier-ignore
+
+    test('the plan that was approved on the page was shown there, and its message became the outcome', async () => {
+      await until('the message says how it ended', () => listener.last('chat.update', 'confirmed') !== undefined, 20_000);
+      expect(listener.last('chat.postMessage')).toMatchObject({ channel: 'C1', blocks: expect.stringContaining('tx-checksum') }); // prettier-ignore
+    });
+
+    test('a program is told by a signed webhook, each event once', async () => {
+      await until('both events came', () => listener.calls.filter(({ method }) => method === 'hook').length >= 2, 20_000);
+      const told = listener.calls.filter(({ method }) => method === 'hook');
+      const events = told.map(({ body, headers }) => new Webhook(webhookSecret).verify(body, headers as Record<string, string>));
+      expect(events).toMatchObject([{ type: 'plan.waiting' }, { type: 'plan.ended', data: { outcome: 'confirmed' } }]);
+    });
+
+    test('somebody rejects there with a reason; strangers, forgeries and old plans have no effect', async () => {
+      await inject(fault);
+      const started = await post('/api/v1/runs', JSON.stringify({ target: fault.target, windowSeconds: 1, propose: true }), bearer);
+      expect(started.status).toBe(202);
+      const run = String(started.json['run']);
+      await until('the plan is in the channel', () => listener.last('chat.postMessage', run) !== undefined, 90_000);
+      const blocks = JSON.parse(listener.last('chat.postMessage', run)?.['blocks'] ?? '[]') as { elements?: { value: string }[] }[];
+      const value = JSON.parse(blocks.at(-1)?.elements?.[0]?.value ?? '{}') as { run: string; digest: string };
+      expect(value.run).toBe(run);
+
+      expect(await click('U1', value)).toBe(200);
+      expect(listener.last('views.open')).toMatchObject({ trigger_id: 'T1', view: expect.stringContaining('as alice') });
+      expect(await submit('U1', value, 'forged', 'wrong')).toEqual({ error: 'not authenticated' });
+      expect(await submit('U9', value, 'no')).toMatchObject({ errors: { reason: expect.stringContaining('nobody that this gateway knows') } });
+      expect(await submit('U2', value, 'no')).toMatchObject({ errors: { reason: expect.stringContaining('no role') } });
+      expect(await submit('U1', { ...value, digest: 'a'.repeat(64) }, 'no')).toMatchObject({ errors: { reason: expect.stringContaining('look at it again') } });
+      expect(await submit('U1', value, ' ')).toMatchObject({ errors: { reason: expect.stringContaining('needs a reason') } });
+      expect(await submit('U1', value, 'not during the sale')).toEqual({ response_action: 'clear' });
+      expect(await submit('U1', value, 'again')).toMatchObject({ errors: { reason: expect.stringMatching(/already rejected|completed/) } });
+      const result = await session.engine.client.workflow.getHandle(`remediate/${run}`).result();
+      expect(result).toMatchObject({ outcome: 'rejected', says: expect.stringContaining('alice rejected it: not during the sale') });
+    }, 120_000);
+  }); // prettier-ignore
 
   describe('programs', () => {
     const get = async (path: string, headers = bearer): Promise<Response> =>

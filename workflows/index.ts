@@ -4,3 +4,4 @@ export { change } from './change.ts';
 export { rollback } from './rollback.ts';
 export { incident } from './incident.ts';
 export { turns } from './turns.ts';
+export { stopped } from './stopped.ts';

@@ -21,3 +21,6 @@ export const ask = defineSignal<[string]>('ask');
 export const giveBack = defineSignal<[string]>('giveBack');
 /** It is the incident's turn. */
 export const turn = defineSignal('turn');
+
+/** Lets things go on after a stop; carries who says so. */
+export const resume = defineSignal<[string]>('resume');

@@ -3,6 +3,7 @@
 #   guard.sh arm ID TOKEN SECONDS KIND NAME BEFORE AFTER …        store, check, take the lock, start the timer
 #   guard.sh apply ID TOKEN INDEX [UP TO INDEX] | confirm ID TOKEN | revert ID TOKEN | rollback ID TOKEN | status ID
 #   guard.sh expire ID                                            what the timer runs
+#   guard.sh list                                                 every change that has a journal here, and how it stands
 #   guard.sh leave-container PID                                  moves it where the end of a pod does not end it
 # One line per fact on stdout; a refusal is `refused WHY` and status 3, a lock that others hold `busy WHY` and status 4. Everything happens under one lock per network
 # namespace, so that a late or second attempt finds what the first one did. /run is empty after a boot, and so is every
@@ -305,6 +306,14 @@ verb=$1
 shift
 if [ "$verb" = leave-container ]; then
   leave_container "$1"
+  exit 0
+fi
+if [ "$verb" = list ]; then
+  for file in "$home"/*/state; do
+    [ -e "$file" ] || continue
+    dir=${file%/state}
+    echo "change ${dir##*/} $(cat "$file") $(cat "$dir/deadline" 2>/dev/null)"
+  done
   exit 0
 fi
 if [ "$verb" = read ]; then

@@ -119,10 +119,27 @@ export async function status(site: Site, id: string): Promise<{ state: string; j
   };
 }
 
+/** A change that has a journal on a node. */
+export interface Journal {
+  id: string;
+  state: string;
+  /** When the node reverts by itself, if nobody confirms or reverts before. */
+  deadline: string;
+}
+
+/** All changes of a node, whatever became of who made them. @throws Unsettled when the node cannot be asked */
+export async function journals(site: Site): Promise<Journal[]> {
+  const lines = await ask(site, ['list']);
+  return lines.map((line) => {
+    const [, id = '', state = '', deadline = ''] = line.split(' ');
+    return { id, state, deadline };
+  });
+}
+
 const plainName = /^[A-Za-z0-9][A-Za-z0-9.-]{0,199}$/;
 
 async function ask({ shell, place }: Site, words: string[]): Promise<string[]> {
-  const reading = words[0] === 'read';
+  const reading = words[0] === 'read' || words[0] === 'list';
   // The change's id becomes a folder's name on the node.
   if (!reading && !plainName.test(words[1] ?? '')) throw new Refused(`"${words[1]}" is no name of a change`);
   const end = `END-${randomBytes(8).toString('hex')}`;

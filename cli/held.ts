@@ -1,0 +1,42 @@
+import type { Inventory } from '../domain/inventory.ts';
+import { journals } from '../nodes/operations/guard.ts';
+import { ShellPool } from '../nodes/shells/pool.ts';
+
+export interface Held {
+  node: string;
+  id: string;
+  /** When the node reverts by itself. */
+  deadline: string;
+}
+
+/** Asks every node which changes it holds unconfirmed; nothing but the way to the nodes is needed. */
+export async function heldOnNodes(
+  inventory: Inventory,
+): Promise<{ held: Held[]; unseen: { node: string; why: string }[] }> {
+  const shells = new ShellPool(inventory);
+  const unseen: { node: string; why: string }[] = [];
+  const held = new Map<string, Held>();
+  try {
+    const nodes = inventory.kubernetes ? await clusterNodes(shells) : Object.keys(inventory.nodes);
+    await Promise.all(
+      nodes.map(async (node) => {
+        try {
+          const found = await journals({ shell: shells.of(node), place: { name: node } });
+          // Nodes of a lab share one machine, and its journals.
+          for (const { id, state, deadline } of found)
+            if (state === 'armed' && !held.has(id)) held.set(id, { node, id, deadline });
+        } catch (error) {
+          unseen.push({ node, why: error instanceof Error ? error.message : String(error) });
+        }
+      }),
+    );
+  } finally {
+    await shells.close();
+  }
+  return { held: [...held.values()], unseen };
+}
+
+async function clusterNodes(shells: ShellPool): Promise<string[]> {
+  const [{ Reader, readNodes }, { config }] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
+  return (await readNodes(new Reader(config))).flatMap(({ metadata }) => metadata?.name ?? []);
+}

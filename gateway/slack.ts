@@ -1,0 +1,174 @@
+import { type KnownBlock, WebClient } from '@slack/web-api';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { secretOf } from './config.ts';
+import { decideFor } from './decide.ts';
+import type { Gateway } from './gateway.ts';
+import type { Notice, Teller } from './notices.ts';
+import { runPage } from './pages.ts';
+import { may } from './people/roles.ts';
+import { verified } from './verify.ts';
+import { factsOf, groupsOf } from './view.ts';
+
+/** What a button carries: which plan it was beside. What it does is decided by what the server finds there. */
+const Value = z.strictObject({ run: z.string().max(64), digest: z.string().length(64) });
+const Actions = z.object({
+  type: z.literal('block_actions'),
+  user: z.object({ id: z.string() }),
+  trigger_id: z.string(),
+  actions: z.array(z.object({ action_id: z.enum(['approve', 'reject']), value: z.string().max(2000) })).min(1),
+});
+const Submission = z.object({
+  type: z.literal('view_submission'),
+  user: z.object({ id: z.string() }),
+  view: z.object({
+    callback_id: z.enum(['approve', 'reject']),
+    private_metadata: z.string().max(3000),
+    state: z.object({ values: z.object({ reason: z.object({ text: z.object({ value: z.string().nullish() }) }) }) }),
+  }),
+});
+
+/** Plans in a channel of Slack: a message with buttons that becomes the outcome. */
+export function slackTeller({ config, inventory }: Gateway): Teller[] {
+  const { slack } = config;
+  if (!slack) return [];
+  const client = (): WebClient => new WebClient(secretOf(slack.token), { slackApiUrl: slack.api, retryConfig: { retries: 0 }, timeout: 10_000 }); // prettier-ignore
+  return [
+    {
+      name: 'slack',
+      tell: async (notice, earlier) => {
+        const blocks = blocksOf(notice, inventory);
+        const text = `${notice.target}: ${notice.outcome ?? 'a plan waits for approval'}`;
+        const known = z.object({ ts: z.string(), channel: z.string() }).safeParse(earlier);
+        if (notice.event === 'plan.ended' && known.success) {
+          await client().chat.update({ ...known.data, text, blocks });
+          return known.data;
+        }
+        const { ts, channel } = await client().chat.postMessage({ channel: slack.channel, text, blocks });
+        return { ts, channel };
+      },
+    },
+  ];
+}
+
+/** POST /slack: clicks and forms, signed by Slack. Who clicked is only a name until our own configuration knows it. */
+export function slack(app: FastifyInstance, gateway: Gateway): void {
+  const { config } = gateway;
+  const { slack: known } = config;
+  if (!known) return;
+  app.post('/slack', async (request, reply) => {
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const proof = verified({ scheme: 'slack' }, [secretOf(known.signingSecret)], request.headers, body, Date.now());
+    if (!proof.ok) {
+      gateway.log.warn({ why: proof.why }, 'Slack message refused');
+      return reply.code(401).send({ error: 'not authenticated' });
+    }
+    const payload: unknown = json(new URLSearchParams(body.toString()).get('payload') ?? '');
+    const clicked = Actions.safeParse(payload);
+    if (clicked.success) {
+      const { user, trigger_id, actions } = clicked.data;
+      const [action] = actions;
+      if (!action) return reply.send();
+      // A reason is asked for, and with it a second look; Slack's trigger lives three seconds.
+      await new WebClient(secretOf(known.token), { slackApiUrl: known.api, retryConfig: { retries: 0 }, timeout: 2_500 }).views.open({
+        trigger_id,
+        view: form(action.action_id, action.value, await nameOf(user.id)),
+      }); // prettier-ignore
+      return reply.send();
+    }
+    const sent = Submission.safeParse(payload);
+    if (!sent.success) return reply.code(200).send();
+    const { view, user } = sent.data;
+    const why = await decide(
+      user.id,
+      view.callback_id,
+      view.private_metadata,
+      view.state.values.reason.text.value ?? '',
+    );
+    gateway.metrics.decisions.inc({ door: 'slack', counted: why === undefined ? 'yes' : 'no' });
+    if (why === undefined) return reply.send({ response_action: 'clear' });
+    gateway.log.warn({ slack: user.id, why }, 'decision refused');
+    return reply.send({ response_action: 'errors', errors: { reason: why } });
+  });
+
+  async function nameOf(id: string): Promise<string | undefined> {
+    return config.people.find((one) => one.slack === id)?.name;
+  }
+
+  /** @returns why it does not count */
+  async function decide(
+    user: string,
+    decision: 'approve' | 'reject',
+    metadata: string,
+    reason: string,
+  ): Promise<string | undefined> {
+    const value = Value.safeParse(json(metadata));
+    const person = await nameOf(user);
+    if (!value.success) return 'this form is not of a plan';
+    if (person === undefined) return 'you are nobody that this gateway knows; ask for an entry in its people';
+    const { run, digest } = value.data;
+    const page = await runPage(gateway, run);
+    if (!page || !may(config.roles, { name: person, kind: 'person', groups: [] }, 'approve', page.target))
+      return 'you have no role that approves for this target';
+    return decideFor(gateway, { name: config.name, key: gateway.key }, { run, digest, decision, reason, person });
+  }
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Text of nodes and alerts: no link, mention or emphasis comes of it. */
+const plain = (text: string): { type: 'plain_text'; text: string; emoji: false } => ({
+  type: 'plain_text',
+  text: text.slice(0, 2900),
+  emoji: false,
+});
+
+function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
+  const { signed, run, target, url, outcome, says } = notice;
+  const { plan, digest } = signed;
+  const changes = groupsOf(plan).map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
+  const value = JSON.stringify({ run, digest });
+  const blocks: KnownBlock[] = [
+    { type: 'header', text: plain(`${target}: ${plan.title}`.slice(0, 150)) },
+    ...changes.slice(0, 10).map((text): KnownBlock => ({ type: 'section', text: plain(text) })),
+    { type: 'section', text: plain(factsOf(signed, inventory, digest).map(([name, text]) => `${name}: ${text}`).join('\n')) },
+    { type: 'section', text: { type: 'mrkdwn', text: `<${url}|All of it: evidence, and what was ruled out>` } },
+  ]; // prettier-ignore
+  if (outcome !== undefined) return [...blocks, { type: 'section', text: plain(`${outcome}: ${says ?? ''}`) }];
+  return [
+    ...blocks,
+    {
+      type: 'actions',
+      elements: [
+        { type: 'button', action_id: 'approve', style: 'primary', text: plain('Approve …'), value },
+        { type: 'button', action_id: 'reject', style: 'danger', text: plain('Reject …'), value },
+      ],
+    },
+  ];
+}
+
+function form(decision: 'approve' | 'reject', value: string, person: string | undefined) {
+  const about = Value.safeParse(json(value));
+  const digest = about.success ? about.data.digest.slice(0, 12) : '';
+  return {
+    type: 'modal' as const,
+    callback_id: decision,
+    private_metadata: value,
+    title: plain(decision === 'approve' ? 'Approve plan' : 'Reject plan'),
+    submit: plain(decision === 'approve' ? 'Approve' : 'Reject'),
+    close: plain('Cancel'),
+    blocks: [
+      { type: 'section' as const, text: plain(person === undefined ? 'You are nobody that this gateway knows.' : `Plan ${digest}, as ${person}`) },
+      {
+        type: 'input' as const, block_id: 'reason', optional: decision === 'approve', label: plain('Reason'),
+        element: { type: 'plain_text_input' as const, action_id: 'text', multiline: true, max_length: 1000 },
+      },
+    ],
+  }; // prettier-ignore
+}
