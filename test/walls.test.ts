@@ -103,6 +103,20 @@ describe('the walls between the rooms', () => {
     expect(used).toEqual([]);
   });
 
+  test("what reads strangers' messages can reach nothing: it imports the domain, and packages without I/O", () => {
+    const intake = /^gateway\/(kinds\/.*|intake|verify|schemes|json|auth-config|source-config|targets)\.ts$/;
+    const files = [...all.keys()].filter((file) => intake.test(file));
+    expect(files.length).toBeGreaterThan(15);
+    const outside = files.flatMap((file) =>
+      (all.get(file)?.imports ?? []).flatMap(({ from }) => {
+        const path = target(file, from);
+        const allowed = path === undefined ? /^(zod|node:crypto)$/.test(from) : intake.test(path) || roomOf(path) === 'domain'; // prettier-ignore
+        return allowed ? [] : [`${file}: ${from}`];
+      }),
+    );
+    expect(outside).toEqual([]);
+  });
+
   test('what workflows load at run time is @temporalio/workflow and nothing else, through any number of files', () => {
     const packages = [...all.keys()]
       .filter((file) => roomOf(file) === 'workflows')

@@ -97,6 +97,6 @@ export function normalised(
   if (said.drafts.length > mostAlerts) why.push(`${said.drafts.length - mostAlerts} alerts beyond ${mostAlerts}`);
   if (nameless) why.push(`${nameless} of ${taken.length} alerts name no problem`);
   const delivery = typeof said.delivery === 'string' ? plainText(said.delivery, 300) : '';
-  const text = why.filter(Boolean).join('; ');
+  const text = why.filter(Boolean).join('; ') || (alerts.length ? '' : 'there is nothing in it');
   return { ...(delivery && { delivery }), alerts, ...(text && { ignored: text }) };
 }
