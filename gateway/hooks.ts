@@ -1,4 +1,3 @@
-import { createHash, randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Alert } from '../domain/alert.ts';
 import { SecretError } from './auth-config.ts';
@@ -6,14 +5,10 @@ import { sourceSecrets } from './config.ts';
 import { Unreachable, deliver } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import type { Delivery, Letters } from './inbox.ts';
-import { readJson } from './json.ts';
-import { kinds, normalised } from './kinds/index.ts';
+import { mostBytes, taken } from './intake.ts';
+import { kinds } from './kinds/index.ts';
 import type { Source } from './source-config.ts';
 import { aim } from './targets.ts';
-import { verified } from './verify.ts';
-
-/** The largest message of a vendor is some tens of kilobytes. */
-const mostBytes = 256 * 1024;
 
 /** POST /hooks/NAME: authenticate, read, map to targets, store, bring to the incidents, answer. */
 export function hooks(app: FastifyInstance, gateway: Gateway): void {
@@ -53,13 +48,12 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     log.error({ source: name, why: error.message }, 'nobody can be authenticated');
     return { status: 503, outcome: 'failed', answer: { error: 'this source is not configured completely' } };
   }
-  const proof = verified(source.auth, secrets, request.headers, body, Date.now());
-  if (!proof.ok) {
-    log.warn({ source: name, why: proof.why, from: request.ip }, 'message refused');
+  const read = taken(name, source, secrets, request.headers, body, Date.now());
+  if (!read.ok) {
+    log.warn({ source: name, why: read.why, from: request.ip }, 'message refused');
     return { status: 401, outcome: 'forged', answer: { error: 'not authenticated' } };
   }
   const kind = kinds[source.kind];
-  const read = normalised(name, source.kind, readJson(body), request.headers, source.mapping);
   const { letters, none } = lettersOf(read.alerts, source);
   const told = [read.ignored, ...none].filter((why) => why !== undefined);
   if (told.length) log.info({ source: name, why: told.slice(0, 20) }, 'not all of a message concerns a target');
@@ -67,7 +61,7 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     const outcome = read.alerts.length ? 'unmapped' : 'ignored';
     return { status: 200, outcome, answer: { accepted: 0, ignored: told.slice(0, 20) } };
   }
-  const delivery: Delivery = { id: idOf(name, source, proof.id ?? read.delivery, body), source: name, letters };
+  const delivery: Delivery = { id: read.delivery, rememberMs: read.rememberMs, source: name, letters };
   const known = await inbox.take(delivery);
   if (known === 'done') return { status: 200, outcome: 'repeated', answer: { repeated: true } };
   try {
@@ -107,16 +101,6 @@ function lettersOf(alerts: readonly Alert[], source: Source): { letters: Letters
     byTarget.set(found.target, [...(byTarget.get(found.target) ?? []), { source: from, problem, status, title }]);
   }
   return { letters: [...byTarget].map(([target, reports]) => ({ target, reports })), none };
-}
-
-/**
- * A delivery that names itself is taken once. One without a name is new each time: a repeated notification is the same
- * to the byte, and bringing the same report twice changes nothing.
- */
-function idOf(source: string, { auth }: Source, name: string | undefined, body: Buffer): string {
-  const shared = auth.scheme === 'bearer' || auth.scheme === 'basic' || auth.scheme === 'header';
-  const own = name ?? (shared ? randomUUID() : body);
-  return createHash('sha256').update(`${source}\n`).update(own).digest('hex');
 }
 
 /** What a failing route answers: nothing of its inside. */

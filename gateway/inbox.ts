@@ -8,10 +8,12 @@ export interface Delivery {
   id: string;
   source: string;
   letters: Letters;
+  /** One that was carried out is remembered for so long: a copy of it has no effect. */
+  rememberMs: number;
 }
 
-/** A delivery that was carried out is remembered for so long, so that a replayed one has no effect. */
-const rememberHours = 48;
+/** Longer than anything is remembered. */
+const keepHours = 48;
 
 /** Deliveries that were taken and not yet carried out outlive the process; those that were are known again. */
 export class Inbox {
@@ -25,10 +27,12 @@ export class Inbox {
    * Takes a delivery in, durably.
    * @returns `new`, `again` where it was taken before and its outcome is unknown, `done` where it was carried out
    */
-  async take({ id, source, letters }: Delivery): Promise<'new' | 'again' | 'done'> {
+  async take({ id, source, letters, rememberMs }: Delivery): Promise<'new' | 'again' | 'done'> {
     const made = await this.database.query(
-      'insert into undrop_delivery (id, source, body) values ($1, $2, $3) on conflict (id) do nothing returning id',
-      [id, source, JSON.stringify(letters)],
+      `insert into undrop_delivery as known (id, source, body) values ($1, $2, $3)
+       on conflict (id) do update set received = now(), done = null, body = excluded.body
+       where known.done < now() - make_interval(secs => $4) returning id`,
+      [id, source, JSON.stringify(letters), rememberMs / 1000],
     );
     if (made.length > 0) return 'new';
     const [known] = await this.database.query<{ done: unknown }>('select done from undrop_delivery where id = $1', [
@@ -47,7 +51,7 @@ export class Inbox {
   }
 
   /** The oldest that wait, apart from those that a request has in its hands right now. */
-  async waiting(most = 50): Promise<Delivery[]> {
+  async waiting(most = 50): Promise<Omit<Delivery, 'rememberMs'>[]> {
     const rows = await this.database.query<{ id: string; source: string; body: Letters }>(
       `select id, source, body from undrop_delivery
        where done is null and received < now() - interval '5 seconds' order by received limit $1`,
@@ -65,7 +69,7 @@ export class Inbox {
 
   async tidy(): Promise<void> {
     await this.database.query(`delete from undrop_delivery where done < now() - make_interval(hours => $1)`, [
-      rememberHours,
+      keepHours,
     ]);
   }
 }

@@ -10,6 +10,13 @@ import { type Headers, type Why, toleranceMs, verified } from './verify.ts';
 export const mostBytes = 256 * 1024;
 
 const dayMs = 24 * 3_600_000;
+/** Who sends a plain secret could not replay anything that it could not make up; its notification of the same again is news. */
+const retryMs = 300_000;
+
+function remembered({ auth }: Source): number {
+  if (replayOf(auth) === 'timestamp') return 2 * toleranceMs;
+  return ['bearer', 'basic', 'header'].includes(auth.scheme) ? retryMs : dayMs;
+}
 
 export type Taken =
   /** The answer is the same for every `why`, which is for the log and a metric. */
@@ -49,7 +56,7 @@ export function taken(
   return {
     ok: true,
     delivery: hash.digest('hex'),
-    rememberMs: replayOf(source.auth) === 'timestamp' ? 2 * toleranceMs : dayMs,
+    rememberMs: remembered(source),
     alerts,
     ...(ignored !== undefined && { ignored }),
   };

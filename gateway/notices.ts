@@ -66,7 +66,12 @@ async function look(gateway: Gateway, tellers: readonly Teller[]): Promise<void>
 
   async function about(run: string): Promise<Pick<Notice, 'run' | 'target' | 'url'>> {
     const { memo } = await engine.client.workflow.getHandle(`diagnose/${run}`).describe();
-    return { run, target: String(memo?.['target'] ?? ''), url: new URL(`/runs/${run}`, gateway.config.url).href };
+    const target = memo?.['target'];
+    return {
+      run,
+      target: typeof target === 'string' ? target : '',
+      url: new URL(`/runs/${run}`, gateway.config.url).href,
+    };
   }
 
   async function write(notice: Notice): Promise<void> {

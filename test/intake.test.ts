@@ -394,7 +394,7 @@ describe('a whole message', () => {
     const firing = bytes('alertmanager-firing');
     expect(of('alertmanager', firing)).toMatchObject({
       ok: true,
-      rememberMs: 86_400_000,
+      rememberMs: 300_000,
       alerts: [{ status: 'firing' }],
     });
     expect(key(of('alertmanager', firing))).toBe(key(of('alertmanager', firing)));
