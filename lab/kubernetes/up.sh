@@ -121,8 +121,10 @@ objects() {
   cat "$HERE/namespaces.yaml"
   echo ---
   kubectl -n shop create configmap lab --from-file="$HERE/../netns/echo.py" --dry-run=client -o yaml
-  echo ---
-  cat "$HERE/manifests.yaml"
+  for file in manifests dns; do
+    echo ---
+    cat "$HERE/$file.yaml"
+  done
 }
 apply() { objects | kubectl apply -f -; }
 # The chart's own agents, as a user's cluster has them, with the right to change.
