@@ -11,6 +11,7 @@
 #   answers POD [COUNT]          whether the Service answers COUNT new flows of a pod in a row (default 8)
 #   proxy_mode iptables|nftables switches kube-proxy on both nodes
 #   dns_ready                    waits until the cluster's DNS runs and answers the clients
+#   flood POD ADDRESS PORT RATE  asks there so often a second from a pod, for two minutes or until `reap flood`
 #   cpu_quota NAMESPACE LABEL NODE USEC  what a pod there may use of a CPU in each 100 ms; -1: all
 #   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
 #
@@ -143,6 +144,7 @@ cpu_quota() { # NAMESPACE LABEL NODE USEC
   file=$(find "$CGROUPS/cpu/$P/$3" -path "*/${container##*/}/cpu.cfs_quota_us" | grep .) || return 1
   echo "$4" >"$file"
 }
+flood() { spawn flood "$1" python3 -I -c "$(cat "$HERE/flood.py")" "$2" "$3" "$4" 120; }
 dns_answers() { onpod "$1" python3 -I -c '
 import socket
 for _ in range(8):
