@@ -19,9 +19,9 @@ import { parseEntries, parseSockets } from './tables.ts';
  */
 export function parseSample(output: string, nonce: string): Sample {
   const parts = splitParts(output, nonce);
-  for (const name of perCpuParts)
+  for (const name of summedParts)
     if (parts.get(name)?.cut)
-      parts.set(name, { lines: [], missing: 'it was cut, and a sum over some of the processors is none', cut: false });
+      parts.set(name, { lines: [], missing: 'it was cut, and a sum over a part of it is none', cut: false });
   const lines = (name: string): string[] => parts.get(name)?.lines ?? [];
   const identity = words(lines('identity'));
   const bootId = identity.get('boot');
@@ -72,8 +72,8 @@ export function parseSample(output: string, nonce: string): Sample {
   };
 }
 
-/** Tables with a line for each processor, which only count as a whole. */
-const perCpuParts = ['softnet', 'conntrack', 'arp'];
+/** Tables with a line for each processor, and files of each container, which only count as a whole. */
+const summedParts = ['softnet', 'conntrack', 'arp', 'cpu'];
 
 /** The names that /proc gives two columns, by those of `conntrack -S`. */
 const conntrackNames: Record<string, string> = { clashres: 'clash_resolve', chainlength: 'chaintoolong' };
