@@ -74,7 +74,7 @@ export async function survey(
           const observer = new Observer(deps.shells, path, markOf(run, turn));
           try {
             const direct = endpoint ? await observer.quick({ ...small, ...datagrams }, signal) : { sent: 0, lost: 0 };
-            const service = path.service?.probe === 'echo' ? await observer.quick({ ...through, ...datagrams }, signal) : { sent: 0, lost: 0 }; // prettier-ignore
+            const service = (path.service?.probe ?? 'none') !== 'none' ? await observer.quick({ ...through, ...datagrams }, signal) : { sent: 0, lost: 0 }; // prettier-ignore
             found.push({
               ...row,
               sent: direct.sent,

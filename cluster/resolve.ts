@@ -5,7 +5,7 @@ import { type Path, type PathService, type Place, type Role, TargetError } from 
 import type { Reader } from './api.ts';
 import { readDataPlane } from './data-plane.ts';
 import { readPolicies } from './policies.ts';
-import { probeAnnotation, readService } from './service.ts';
+import { probeOf, readService } from './service.ts';
 
 /** A Service may have a thousand endpoints; so many are looked at beside the one that is probed. */
 const mostOthers = 3;
@@ -68,7 +68,7 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     text: `${textOf(from)}->${textOf(to)}`,
     places: [sender.place, ...hops.values(), ...others, ...(end ? [end] : []), ...(last ? [last.place] : [])],
     ...(peer && { peer }),
-    ...(service && { service: pathService(service.view, service.object.metadata?.annotations ?? {}, frontends) }),
+    ...(service && { service: pathService(service.view, service.object, frontends) }),
   };
   return { path, view };
 }
@@ -206,18 +206,18 @@ async function peerOf(reader: Reader, at: Places, { place, pod }: Found): Promis
   return peer && at.pod(peer, 'sender');
 }
 
-function pathService(service: ServiceView, annotations: Record<string, string>, frontends: Frontend[]): PathService {
+function pathService(service: ServiceView, object: V1Service, frontends: Frontend[]): PathService {
   return {
     name: `${service.name}.${service.namespace}`,
     address: service.addresses[0] ?? '',
     port: service.port,
     endpoints: service.endpoints.filter(({ serving }) => serving).map(({ address, port }) => ({ address, port })),
-    probe: annotations[probeAnnotation] === 'echo' ? 'echo' : 'none',
+    ...probeOf(object, service),
     frontends,
   };
 }
 
 /** The Service as paths have it, seen from no node in particular. */
 export function serviceOfPaths(service: ServiceView, object: V1Service, nodes: V1Node[]): PathService {
-  return pathService(service, object.metadata?.annotations ?? {}, furtherAddresses(service, nodes, undefined));
+  return pathService(service, object, furtherAddresses(service, nodes, undefined));
 }

@@ -1,10 +1,30 @@
 import type { V1EndpointSlice, V1Pod, V1Service, V1ServicePort } from '@kubernetes/client-node';
 import type { EndpointView, ServiceView } from '../domain/cluster.ts';
+import { ProbeKind, ServiceSpec } from '../domain/inventory.ts';
 import { TargetError } from '../domain/target.ts';
 import type { Reader } from './api.ts';
 
-/** Set on a Service by who owns it: whether undrop may send its own datagrams to the application. */
-export const probeAnnotation = 'undrop.dev/probe';
+/** Set on a Service by who owns it: whether undrop may send datagrams to the application, and of a DNS server its zone. */
+const probeAnnotation = 'undrop.dev/probe';
+const zoneAnnotation = 'undrop.dev/zone';
+
+/**
+ * What a Service's application may be sent. A cluster's DNS server needs no word of its owner: a query for a name that its
+ * own zone has not is answered from memory, and changes nothing.
+ */
+export function probeOf(
+  { metadata, spec }: V1Service,
+  { port, protocol }: ServiceView,
+): Pick<ServiceSpec, 'probe' | 'zone'> {
+  const { labels, annotations } = metadata ?? {};
+  const said = ProbeKind.safeParse(annotations?.[probeAnnotation]).data;
+  const named = spec?.ports?.find((one) => one.port === port && one.protocol === protocol)?.name ?? '';
+  const isDns = port === 53 && protocol === 'UDP' && (labels?.['k8s-app'] === 'kube-dns' || /^dns(-udp)?$/.test(named));
+  // A word that is not known says that somebody has thought about it, but not what.
+  const probe = said ?? (isDns && annotations?.[probeAnnotation] === undefined ? 'dns' : 'none');
+  const zone = ServiceSpec.shape.zone.safeParse(annotations?.[zoneAnnotation]).data;
+  return { probe, ...(zone !== undefined && { zone }) };
+}
 
 /**
  * A Service with its endpoints, for one of its UDP ports.

@@ -94,12 +94,19 @@ function littleLoss(accounts: Account[]): Pick<Conclusion, 'kind' | 'says'> {
   return { kind: 'no-loss', says: `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)` };
 }
 
-/** Answers from another address than was asked: lost to most clients, and no counter on the way knows. */
+/**
+ * Answers that no counter on the way knows for lost: from another address than was asked, which most clients drop, and those
+ * of a DNS server that it cannot answer.
+ */
 function elsewhere({ windows }: Evidence): string {
+  const failed = windows.reduce((sum, { probe }) => sum + (probe?.servfail ?? 0), 0);
   const strange = windows.filter(({ probe }) => significant(probe?.strange ?? 0));
   const answers = strange.reduce((sum, { probe }) => sum + (probe?.strange ?? 0), 0);
   const steps = [...new Set(strange.map(({ step }) => step))].join(', ');
-  return answers === 0 ? '' : `; ${shown(answers)} answers came from another address than was asked (${steps})`;
+  return [
+    answers === 0 ? '' : `; ${shown(answers)} answers came from another address than was asked (${steps})`,
+    failed === 0 ? '' : `; ${shown(failed)} answers say that the DNS server failed (SERVFAIL)`,
+  ].join('');
 }
 
 /** The one next step: what a suspicion asks for and was not taken yet, the strongest suspicion first. */

@@ -38,6 +38,12 @@ export const counters: Record<string, CounterSpec> = {
     'packets',
   ),
   ...mib('softnet_dropped softnet_squeezed', '/proc/net/softnet_stat, columns 2 and 3, whole machine', 'packets'),
+  ...mib(
+    'cpu_periods cpu_throttled',
+    "cpu.stat of a pod's containers, added up: nr_periods and nr_throttled",
+    'periods in which they ran, and in which their CPU limit stopped them',
+  ),
+  ...mib('cpu_throttled_usec', 'the same: throttled_usec, or throttled_time of cgroups of version 1', 'microseconds'),
   ...mib('neigh_table_fulls neigh_unresolved_discards', '/proc/net/stat/arp_cache, host namespace only', 'packets'),
 };
 

@@ -39,14 +39,23 @@ const Pod = z.strictObject({
   pid: z.int().positive().optional(),
 });
 
-/** `echo`: the application sends back what it gets, so undrop may probe it. `none`: leave it alone. */
-export const ProbeKind = z.enum(['echo', 'none']);
+/** `echo`: the application sends back what it gets, so undrop may probe it. `dns`: it answers queries. `none`: leave it alone. */
+export const ProbeKind = z.enum(['echo', 'dns', 'none']);
+export type ProbeKind = z.infer<typeof ProbeKind>;
+/** What clusters call their own zone where nobody chose another. */
+export const defaultZone = 'cluster.local';
 
-const Service = z.strictObject({
+export const ServiceSpec = z.strictObject({
   address: Address,
   port: Port,
   endpoints: z.array(z.strictObject({ address: Address, port: Port })),
   probe: ProbeKind.default('none'),
+  /** Of a DNS server: a zone that it answers from memory, so that a probe makes it ask nobody. */
+  zone: z
+    .string()
+    .regex(/^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$/i)
+    .max(120)
+    .optional(),
 });
 
 const Via = z.strictObject({ between: z.tuple([Name, Name]), via: z.array(Name).min(1) });
@@ -101,7 +110,7 @@ export const Inventory = z
     kubernetes: Kubernetes.optional(),
     nodes: z.record(Name, Node).default({}),
     pods: z.record(Name, Pod).default({}),
-    services: z.record(Name, Service).default({}),
+    services: z.record(Name, ServiceSpec).default({}),
     /** Nodes that forward between two others and can be read too, such as a router. */
     paths: z.array(Via).default([]),
     approval: Approval.prefault({}),
@@ -136,4 +145,4 @@ export type Inventory = z.infer<typeof Inventory>;
 export type KubernetesSpec = z.infer<typeof Kubernetes>;
 export type ShellSpec = z.infer<typeof ShellSpec>;
 export type SshSpec = z.infer<typeof Ssh>;
-export type ServiceSpec = z.infer<typeof Service>;
+export type ServiceSpec = z.infer<typeof ServiceSpec>;

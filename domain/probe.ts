@@ -55,6 +55,8 @@ export interface ProbeResult {
   damaged: number;
   ownDrops: number;
   strange: number;
+  /** Answers of a DNS server that it could not answer (SERVFAIL): they came, and count as lost. Left out where there are none. */
+  servfail?: number;
   bySize: SizeResult[];
 }
 
@@ -65,6 +67,7 @@ export interface SendAnswer {
   answered: Record<string, number>;
   strange: number;
   ownDrops: number;
+  servfail?: number;
 }
 export interface ReportAnswer {
   arrived: Record<string, number>;
@@ -124,6 +127,7 @@ export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult 
     damaged: report?.damaged ?? 0,
     ownDrops: send.ownDrops + (report?.ownDrops ?? 0),
     strange: send.strange,
+    ...(send.servfail && { servfail: send.servfail }),
     bySize,
   };
 }
@@ -141,6 +145,7 @@ export function addProbes(results: readonly ProbeResult[]): ProbeResult {
     }
   }
   const sum = (pick: (one: ProbeResult) => number): number => results.reduce((all, one) => all + pick(one), 0);
+  const servfail = sum((one) => one.servfail ?? 0);
   return {
     sent: sum((one) => one.sent),
     tooBig: sum((one) => one.tooBig),
@@ -153,6 +158,7 @@ export function addProbes(results: readonly ProbeResult[]): ProbeResult {
     damaged: sum((one) => one.damaged),
     ownDrops: sum((one) => one.ownDrops),
     strange: sum((one) => one.strange),
+    ...(servfail && { servfail }),
     bySize: [...sizes.values()].toSorted((a, b) => a.size - b.size),
   };
 }

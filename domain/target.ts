@@ -15,6 +15,8 @@ export interface Place {
   /** Set for a pod: its namespace on the node. Not set: the namespace in which the node's shell stands. */
   netns?: string;
   pid?: number;
+  /** A process of each of a pod's containers: by these it is read what their limits take from them. */
+  containers?: number[];
   /** What it is in a cluster: names are given anew, these are not. */
   uid?: string;
 }

@@ -7,9 +7,32 @@ import { parseTarget, textOf } from '../domain/cluster-target.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import { planeFacts, serviceFacts, translatesFirst } from '../domain/facts/service.ts';
 import { Unseen } from '../domain/facts/unread.ts';
+import { probeOf } from '../cluster/service.ts';
 import { TargetError } from '../domain/target.ts';
 import { healthyCluster, healthyPath, healthyPlane, healthySample } from '../runbooks/cases/healthy.ts';
 import { root } from './support/imports.ts';
+
+describe('what the application of a Service may be sent', () => {
+  const port = { name: 'dns', port: 53, protocol: 'UDP' };
+  const of = (metadata: object, ports: object = port) =>
+    probeOf({ metadata, spec: { ports: [ports] } } as never, { ...healthyCluster.service, ...ports });
+  const dns = { labels: { 'k8s-app': 'kube-dns' } };
+
+  test.each([
+    ['nothing, where nobody says anything', {}, { ...port, name: 'queries' }, { probe: 'none' }],
+    ['what its owner says', { annotations: { 'undrop.dev/probe': 'echo' } }, port, { probe: 'echo' }],
+    ["queries, as the cluster's own DNS", dns, { ...port, name: 'any' }, { probe: 'dns' }],
+    ['queries, by the name of its port', {}, port, { probe: 'dns' }],
+    ['no queries to the same port of TCP', dns, { ...port, protocol: 'TCP' }, { probe: 'none' }],
+    ['no queries to another port of it', dns, { ...port, port: 9153 }, { probe: 'none' }],
+    ['nothing, against its owner', { ...dns, annotations: { 'undrop.dev/probe': 'none' } }, port, { probe: 'none' }],
+    ['nothing, where its owner says what is no word', { ...dns, annotations: { 'undrop.dev/probe': 'dsn' } }, port, { probe: 'none' }],
+    ['queries of its zone', { ...dns, annotations: { 'undrop.dev/zone': 'k8s.corp' } }, port, { probe: 'dns', zone: 'k8s.corp' }],
+    ['queries of no zone that is none', { ...dns, annotations: { 'undrop.dev/zone': 'a b; c' } }, port, { probe: 'dns' }],
+  ])('is %s', (_, metadata, ports, expected) => {
+    expect(of(metadata, ports)).toEqual(expected);
+  }); // prettier-ignore
+});
 
 describe('a target of a cluster', () => {
   test.each([

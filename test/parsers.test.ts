@@ -170,6 +170,17 @@ describe('single tables', () => {
     expect(sample.devices).toEqual({});
   });
 
+  test("what limits took from a pod's containers is added up, whatever the version of their cgroups", () => {
+    const of = (lines: string[], rc: number | null = 0) => sampled({ cpu: { lines, rc } });
+    const two = ['usage_usec 9', 'nr_periods 10', 'nr_throttled 3', 'throttled_usec 2500'];
+    const one = ['nr_periods 5', 'nr_throttled 2', 'throttled_time 1500000', 'nr_bursts 0'];
+    expect(of(two).counters).toEqual({ cpu_periods: 10, cpu_throttled: 3, cpu_throttled_usec: 2500 });
+    expect(of([...two, ...one]).counters).toEqual({ cpu_periods: 15, cpu_throttled: 5, cpu_throttled_usec: 4000 });
+    // Without the controller, and of what was not read to its end, nothing is known.
+    expect(of(['usage_usec 9', 'nr_throttled x']).counters).toEqual({});
+    expect(of(two, null)).toMatchObject({ counters: {}, missing: { cpu: expect.stringContaining('cut') } });
+  });
+
   test('drops per device, whose names have what they like in them', () => {
     const sample = sampled({
       dev: { lines: ['eth0: 5', 'eth0.7@x: 6'] },

@@ -168,6 +168,56 @@ real(
     expect(await listener.report(7)).toMatchObject({ arrived: {} });
   });
 
+  describe('a DNS server', () => {
+    /** Answers every query with the return code that it is started with; prints the longest query and one name. */
+    const server = `
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(('10.9.1.2', 53))
+print('ready', flush=True)
+while True:
+    query, peer = sock.recvfrom(2048)
+    print(len(query), query[12:], flush=True)
+    flags, end = 0x8180 | int(sys.argv[1]), query.index(b'\\0', 12) + 5
+    sock.sendto(query[:2] + flags.to_bytes(2, 'big') + query[4:6] + bytes(6) + query[12:end].upper(), peer)`;
+    const answersOf = async (code: number, change: Partial<SendOrder> = {}) => {
+      const process = spawn('nsenter', [`--net=/run/netns/${places[1].netns}`, 'python3', '-c', server, String(code)], { stdio: ['ignore', 'pipe', 'inherit'] }); // prettier-ignore
+      let seen = '';
+      try {
+        await once(process.stdout, 'data');
+        process.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+        const sender = await opened(places[0]);
+        const order = { group: ++group, address: '10.9.1.2', port: 53, sizes: [64, 300, 512], count: 20, rate: 2000, waitMs: 300, zone: 'k8s.corp', ...change }; // prettier-ignore
+        const result = joinProbe(await sender.send(order));
+        await until('all were printed', () => seen.trim().split('\n').length >= result.sent);
+        return { result, seen };
+      } finally {
+        process.kill();
+      }
+    };
+
+    test('is sent queries that are as long as they shall be, and knows no such name', async () => {
+      const { result, seen } = await answersOf(3);
+      expect(result).toMatchObject({ sent: 60, lost: 0, strange: 0 });
+      expect(result.bySize.map(({ size, answered }) => [size, answered])).toEqual([[64, 20], [300, 20], [512, 20]]); // prettier-ignore
+      const lengths = new Set(seen.trim().split('\n').map((one) => Number(one.split(' ')[0]))); // prettier-ignore
+      expect([...lengths].filter((length) => length >= 100)).toEqual([300, 512]);
+      expect(seen).toContain(`${run}-${group}`);
+      expect(seen).toMatch(/undrop\\x03svc\\x03k8s\\x04corp\\x00/);
+    });
+
+    test('that cannot answer has lost them, and says so', async () => {
+      const { result } = await answersOf(2);
+      expect(result).toMatchObject({ sent: 60, answered: 0, lost: 60, servfail: 60 });
+    });
+
+    test('may refuse or answer from one port as well', async () => {
+      const { result } = await answersOf(0, { source: 'one' });
+      expect(result).toMatchObject({ sent: 60, lost: 0 });
+      expect(result).not.toHaveProperty('servfail');
+    });
+  });
+
   describe('of several addresses', () => {
     const asked = () => ({ ...places[1], address: '10.9.1.22' });
     beforeAll(() => void inside(places[1].netns ?? '', 'ip addr add 10.9.1.22/24 dev eth0'));

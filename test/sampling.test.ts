@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deltaOf } from '../domain/evidence.ts';
@@ -161,6 +162,26 @@ real(
     expect(Object.keys(delta.sockets)).toHaveLength(2);
     expect(after.sockets.find(({ port }) => port === 4322)?.queued).toBeGreaterThan(0);
     expect(after.neighbours).toEqual([silent]);
+  });
+
+  test('has what CPU limits took from the processes that are named, each by its own view of its cgroup', async () => {
+    const contained = (file: string, throttled: number): ChildProcess =>
+      spawn('unshare', ['--mount', 'sh', '-c', `cd /sys/fs/cgroup && mount -t tmpfs none . && cd . && mkdir -p "$(dirname /sys/fs/cgroup/${file})" && printf 'nr_periods 9\\nnr_throttled ${throttled}\\n' >/sys/fs/cgroup/${file} && echo ready && exec sleep 60`], { stdio: ['ignore', 'pipe', 'ignore'] }); // prettier-ignore
+    const all = [contained('cpu.stat', 1), contained('cpu/cpu.stat', 2), contained('cpu,cpuacct/cpu.stat', 4)];
+    try {
+      await Promise.all(all.map(async ({ stdout }) => once(stdout!, 'data')));
+      const containers = all.map(({ pid = 0 }) => pid);
+      const read = async (): Promise<Sample> => takeSample(shell, { ...place(), containers }, { mode: 'light' });
+      expect((await read()).counters).toMatchObject({ cpu_periods: 27, cpu_throttled: 7 });
+      const [first] = all;
+      first?.kill('SIGKILL');
+      await until('it is gone', () => !existsSync(`/proc/${first?.pid}`));
+      // A sum without the one that is gone would go down, and make the whole pair of samples void.
+      expect(await read()).toMatchObject({ missing: { cpu: 'a process of the pod has ended' } });
+      expect((await read()).counters).not.toHaveProperty('cpu_throttled');
+    } finally {
+      for (const one of all) one.kill('SIGKILL');
+    }
   });
 
   test("lists the conntrack entries of the asked Service and nobody else's", async () => {

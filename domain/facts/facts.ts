@@ -1,7 +1,7 @@
 import { type Evidence, type Window, beyondControl, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
-import type { Place } from '../target.ts';
+import { type Place, receiverOf } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
 import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
@@ -43,7 +43,14 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     senderExtra: sender ? ofFamily(path, beyondControl(evidence, window, sender.name).counters) : {},
     before: ofFamily(path, window.before.samples[place.name]?.gauges ?? {}),
     after: ofFamily(path, after.gauges),
-    place: { name: place.name, role: place.role, root: after.root, first: translatesFirst(evidence, place) },
+    place: {
+      name: place.name,
+      role: place.role,
+      root: after.root,
+      first: translatesFirst(evidence, place),
+      asked: asked(evidence, window, place),
+      probed: place.name === receiverOf(path)?.name,
+    },
     step: window.step,
     probe: probeFacts(window.probe),
     probes: Object.fromEntries(probesByStep(evidence).map(([step, probe]) => [step, probeFacts(probe)])),
@@ -59,6 +66,11 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
   };
 }
 
+/** Whether the application of a place gets datagrams of a step: through the Service any endpoint does, otherwise the probed one. */
+function asked({ path }: Evidence, { step }: Window, place: Place): boolean {
+  return step === 'service' || step === 'nodeport' || place.name === receiverOf(path)?.name;
+}
+
 /** The facts that decide whether a step is worth its time, before and between probes. */
 export function situationOf(evidence: Evidence): Record<string, unknown> {
   const { path } = evidence;
@@ -66,7 +78,7 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
   return {
     peer: path.peer !== undefined,
     service: path.service !== undefined,
-    echo: path.service?.probe === 'echo',
+    probed: path.service !== undefined && path.service.probe !== 'none',
     plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
     staleFlow: probedFlow(evidence) !== undefined,
     nodePort: path.service?.frontends?.some(({ kind }) => kind === 'node') === true,
@@ -76,7 +88,7 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
 export const situationNames = [
   'peer',
   'service',
-  'echo',
+  'probed',
   'plainMasquerade',
   'staleFlow',
   'nodePort',

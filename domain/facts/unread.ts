@@ -19,6 +19,7 @@ const partOf: [RegExp, string][] = [
   [/^conntrack_/, 'conntrack'],
   [/^neigh_/, 'arp'],
   [/^softnet_/, 'softnet'],
+  [/^cpu_/, 'cpu'],
   [/^(Udp|Ip|Icmp)6/, 'snmp6'],
   [/^(TcpExt|IpExt)/, 'netstat'],
   [/^(Udp|Ip|Icmp)/, 'snmp'],

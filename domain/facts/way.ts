@@ -178,6 +178,8 @@ export function pathFacts(evidence: Evidence, window: Window): object {
   const alike = evidence.windows.filter(({ step }) => step.split('-')[0] === kind);
   return {
     overlay,
+    /** Whether the application is a DNS server. */
+    dns: path.service?.probe === 'dns',
     /** Reports of packets as too big, by the hop that reported most. */
     get fragFails() {
       return most(evidence, alike, ({ counters }) => counters['IpFragFails'] ?? 0);

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds Kubernetes' five programs from its Go modules into a cache outside the checkout and prints its folder: build.sh.
-# Once, in about four minutes. kubernetes' own go.mod replaces its staging modules, so `go install` refuses it: the go.mod
-# beside this file pins them all, and its version is what the programs say of themselves.
+# Builds Kubernetes' five programs and CoreDNS from their Go modules into a cache outside the checkout and prints its folder:
+# build.sh. Once, in about five minutes. kubernetes' own go.mod replaces its staging modules, so `go install` refuses it: the
+# go.mod beside this file pins them all, and its version is what the programs say of themselves. CoreDNS, of the release that
+# kubeadm installs beside them, has a module of its own: it asks for other releases of the same modules.
 set -eu
 PROGRAMS='kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy'
 # For who waits: with an empty build cache.
-PACKAGES=2500
+PACKAGES=2800
 NEEDED_GIB=6
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,8 +14,9 @@ version=$(awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ { print $2; exit }
   $1 == "require" && $2 == "k8s.io/kubernetes" { print $3; exit }' "$here/go.mod")
 minor=${version#v1.}
 is=k8s.io/component-base/version
-flags="-s -w -X $is.gitVersion=$version -X $is.gitMajor=1 -X $is.gitMinor=${minor%%.*} -X $is.gitTreeState=clean"
-digest=$({ cat "$here/go.mod" "$here/go.sum"; echo "$PROGRAMS $flags"; } | sha256sum | cut -c1-12)
+strip='-s -w'
+flags="$strip -X $is.gitVersion=$version -X $is.gitMajor=1 -X $is.gitMinor=${minor%%.*} -X $is.gitTreeState=clean"
+digest=$({ cat "$here"/go.* "$here"/coredns/*; echo "$PROGRAMS $flags"; } | sha256sum | cut -c1-12)
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/undrop/kubernetes-$digest
 tell() { echo "kubernetes lab: $*" >&2; }
 
@@ -37,10 +39,15 @@ work=$cache.new
 rm -rf "$work"
 mkdir -p "$work"
 tell "building $version from its Go modules, once (4 to 8 minutes)"
-cd "$here"
+built() { # MODULE FLAGS PACKAGE…
+  cd "$1"
+  flags=$2
+  shift 2
+  CGO_ENABLED=0 nice -n 10 go build -v -trimpath -ldflags "$flags" -o "$work/" "$@" 2>&1
+}
 # shellcheck disable=SC2046 # a list of words
-{ CGO_ENABLED=0 nice -n 10 go build -v -trimpath -ldflags "$flags" -o "$work/" \
-  $(for program in $PROGRAMS; do echo "k8s.io/kubernetes/cmd/$program"; done) 2>&1 || echo FAILED; } |
+{ { built "$here" "$flags" $(for program in $PROGRAMS; do echo "k8s.io/kubernetes/cmd/$program"; done) &&
+  built "$here/coredns" "$strip" .; } || echo FAILED; } |
   tee "$cache.log" | awk -v all=$PACKAGES '!/^go: / && ++n % 100 == 0 {
     print "kubernetes lab: building Kubernetes: " n " of about " all " packages" >"/dev/stderr" }'
 if grep -qx FAILED "$cache.log"; then

@@ -10,6 +10,9 @@
 #   until_ok SECONDS command…    waits until it succeeds
 #   answers POD [COUNT]          whether the Service answers COUNT new flows of a pod in a row (default 8)
 #   proxy_mode iptables|nftables switches kube-proxy on both nodes
+#   dns_ready                    waits until the cluster's DNS runs and answers the clients
+#   flood POD ADDRESS PORT RATE  asks there so often a second from a pod, for two minutes or until `reap flood`
+#   cpu_quota NAMESPACE LABEL NODE USEC  what a pod there may use of a CPU in each 100 ms; -1: all
 #   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
 #
 # Everything of this lab carries the prefix $P: network namespaces, cgroups.
@@ -133,6 +136,27 @@ proxy_config() {
   on n1 grep -v '^hostnameOverride:' /etc/undrop-lab/kube-proxy.yaml >"$STATE/kube-proxy.yaml"
   kubectl -n kube-system create configmap kube-proxy --from-file=config.conf="$STATE/kube-proxy.yaml" --dry-run=client -o yaml |
     kubectl apply -f - >/dev/null
+}
+
+# As kubelets set it when a pod is resized in place; theirs do that with cgroups of version 2 only.
+cpu_quota() { # NAMESPACE LABEL NODE USEC
+  container=$(kubectl -n "$1" get pod -l "$2" --field-selector "spec.nodeName=$3" -o 'jsonpath={.items[0].status.containerStatuses[0].containerID}')
+  file=$(find "$CGROUPS/cpu/$P/$3" -path "*/${container##*/}/cpu.cfs_quota_us" | grep .) || return 1
+  echo "$4" >"$file"
+}
+flood() { spawn flood "$1" python3 -I -c "$(cat "$HERE/flood.py")" "$2" "$3" "$4" 120; }
+dns_answers() { onpod "$1" python3 -I -c '
+import socket
+for _ in range(8):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        sock.connect(("10.96.0.10", 53))
+        name = b"\4echo\4shop\3svc\7cluster\5local\0"
+        sock.send(b"\0\7\1\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1")
+        assert sock.recv(512)[3] & 15 == 0'; }
+dns_ready() {
+  kubectl -n kube-system rollout status deployment/coredns --timeout=60s >/dev/null
+  for pod in client client2; do until_ok 30 dns_answers "$pod"; done
 }
 
 ct_free() { # NODE: how many entries fit in

@@ -77,6 +77,8 @@ for i in 1 2; do
   ip -n "$P-$n" neigh add 10.244.$j.0 lladdr 0a:00:00:00:00:0$j dev flannel.1 nud permanent
   net $n bridge fdb append 0a:00:00:00:00:0$j dev flannel.1 dst "$(address n$j)"
   ip -n "$P-$n" route add 10.244.$j.0/24 via 10.244.$j.0 dev flannel.1 onlink
+  # By which the API server answers pods: nothing masquerades what they send out of their own network.
+  ip -n "$P-cp" route add 10.244.$i.0/24 via "$(address $n)"
 done
 
 ours sh "$HERE/pki.sh" "$STATE/pki" $CONTROL n1="$(address n1)" n2="$(address n2)"
@@ -121,8 +123,10 @@ objects() {
   cat "$HERE/namespaces.yaml"
   echo ---
   kubectl -n shop create configmap lab --from-file="$HERE/../netns/echo.py" --dry-run=client -o yaml
-  echo ---
-  cat "$HERE/manifests.yaml"
+  for file in manifests dns; do
+    echo ---
+    cat "$HERE/$file.yaml"
+  done
 }
 apply() { objects | kubectl apply -f -; }
 # The chart's own agents, as a user's cluster has them, with the right to change.

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClusterView, type Plane, frontendsAt } from '../../domain/cluster.ts';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
+import { defaultZone } from '../../domain/inventory.ts';
 import { senderMtu } from '../../domain/facts/sizes.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
@@ -21,6 +22,10 @@ const aroundMs = 30_000;
 
 /** A place that was silent so often is not waited for again: each time costs the run seconds. */
 const patience = 2;
+
+/** A DNS server is everybody's: it gets no more queries of undrop's a second, nor longer ones than those of old may be. */
+const mostQueries = 500;
+const longestQuery = 512;
 
 /** Two senders meet so often, until so many of their datagrams have collided. */
 const mostRounds = 4;
@@ -176,18 +181,24 @@ export class Observer {
     if (!first || !last) throw new Error('the path has no receiving end');
     const [from, to] = probe.route === 'reverse' ? [last, first] : [first, last];
     const sizes = this.sizes(probe, evidence, to);
-    const needMs = (probe.count * sizes.length * 1000) / (probe.rate || Infinity) + answerMs + aroundMs;
+    const { service } = this.path;
+    const dns = !own && service?.probe === 'dns';
+    if (dns && Math.max(...sizes) > longestQuery)
+      throw new Error(`a DNS server reads no query beyond ${longestQuery} bytes`);
+    const rate = dns ? Math.min(probe.rate || mostQueries, mostQueries) : probe.rate;
+    const needMs = (probe.count * sizes.length * 1000) / (rate || Infinity) + answerMs + aroundMs;
     const listener = own ? await this.listener(to, needMs) : undefined;
     const order: SendOrder = {
       group: (this.group += 2),
       ...this.destination(probe, to, listener?.port ?? 0),
       sizes,
       count: probe.count,
-      rate: probe.rate,
+      rate,
       waitMs: answerMs,
       source: probe.source,
       df: probe.df,
       checksum: probe.checksum,
+      ...(dns && { zone: service.zone ?? defaultZone }),
       ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
     };
     if (probe.withPeer) {

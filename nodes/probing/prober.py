@@ -1,7 +1,8 @@
 """Sends and answers marked datagrams on one node, told by JSON lines on stdin, answering with JSON lines on stdout.
 
 Only the standard library, Python 3.6 or newer; one file, since python3 gets it as one argument. It ends when stdin closes or after DEADLINE seconds: prober.py DEADLINE
-Each datagram carries: magic, run, group, sequence number, direction; the rest is a pattern that shows damage.
+Each datagram carries: magic, run, group, sequence number, direction; the rest is a pattern that shows damage. To a DNS
+server they are queries, and run, group and number are in the name that is asked for.
 
   {"op": "listen", "address": "10.0.0.2"}              -> {"port": 41234}
   {"op": "send", "group": 1, "address": …, "port": …}  -> what was sent, refused and answered, per size
@@ -50,6 +51,72 @@ def parsed(data):
         return None
     magic, *fields = HEADER.unpack_from(data)
     return fields if magic == MAGIC else None
+
+
+class Echo:
+    """What undrop's own listener and an application that echoes are sent, and what of a run's group comes back."""
+
+    servfail = frozenset()
+
+    def __init__(self, run, group):
+        self.run, self.group = run, group
+
+    def datagram(self, sequence, size):
+        return datagram(self.run, self.group, sequence, size)
+
+    def answered(self, data):
+        """The number of the datagram that this answers, else None."""
+        mark = parsed(data)
+        # A Service's application echoes our bytes as they are; undrop's own listener marks them as an answer.
+        ours = mark and mark[0] == self.run and mark[1] == self.group and intact(data, mark[2])
+        return mark[2] if ours else None
+
+
+class Dns:
+    """
+    Queries for names that no cluster has, under a zone that its DNS server knows by heart: it says so from memory and asks
+    nobody. The answer repeats the question, and so the mark in it.
+    """
+
+    HEAD = struct.Struct('!6H')  # id, flags, questions, answers, authorities, additional records
+    A, IN, OPT, PADDING = 1, 1, 41, 12
+    RECURSE, ANSWER, SERVFAIL = 0x0100, 0x8000, 2
+    OPTION = 15  # bytes of an OPT record with one empty option
+
+    def __init__(self, run, group, zone):
+        self.mark = b'%s-%d' % (run.hex().encode(), group)
+        # A pod's name of a Service in a namespace: the deepest kind of name that a cluster's zone has.
+        self.rest = [self.mark] + ('undrop.svc.' + zone).strip('.').encode().split(b'.')
+        self.servfail = set()
+
+    def datagram(self, sequence, size):
+        name = b''.join(bytes([len(label)]) + label for label in [b'%d' % sequence] + self.rest)
+        question = name + b'\0' + struct.pack('!2H', self.A, self.IN)
+        room = size - self.HEAD.size - len(question) - self.OPTION
+        padded = room >= 0  # EDNS: what no padding fits in is as long as its name makes it
+        head = self.HEAD.pack(sequence % 65536, self.RECURSE, 1, 0, 0, int(padded))
+        option = struct.pack('!BHHIHHH', 0, self.OPT, 1232, 0, 4 + room, self.PADDING, room) + bytes(room) if padded else b''
+        return head + question + option
+
+    def answered(self, data):
+        if len(data) < self.HEAD.size:
+            return None
+        number, flags, questions = self.HEAD.unpack_from(data)[:3]
+        if not flags & self.ANSWER or questions != 1:
+            return None
+        labels, at = [], self.HEAD.size
+        while at < len(data) and 0 < data[at] < 64:
+            labels.append(data[at + 1:at + 1 + data[at]].lower())
+            at += 1 + data[at]
+        if labels[1:] != [label.lower() for label in self.rest] or not labels[0].isdigit() or len(labels[0]) > 9:
+            return None
+        sequence = int(labels[0])
+        if sequence % 65536 != number:
+            return None
+        if flags & 15 == self.SERVFAIL:
+            self.servfail.add(sequence)  # it came, and says that the server could not answer
+            return None
+        return sequence
 
 
 def open_socket(address, port=0, df=False, bind=None):
@@ -265,6 +332,8 @@ class Sender:
         self.run, self.order = run, order
         self.sent, self.refused, self.answers = {}, {}, {}
         self.strange = set()
+        group = order['group']
+        self.words = Dns(run, group, order['zone']) if 'zone' in order else Echo(run, group)
         self.poll = select.poll()
         self.poll.register(sys.stdin, 0)  # reports only that whoever gives the orders is gone
         self.socks, self.tuple, self.refusals = {}, None, 0
@@ -288,13 +357,14 @@ class Sender:
                     continue
                 if self.tuple:
                     data = self.tuple.payload(data)
-                mark = parsed(data)
-                # A Service's application echoes our bytes as they are; undrop's own listener marks them as an answer.
-                if mark and mark[0] == self.run and mark[1] == self.order['group']:
-                    if not self.tuple and peer[0] != self.order['address']:
-                        self.strange.add(mark[2])
-                    elif intact(data, mark[2]):
-                        self.answers[mark[2]] = len(data)
+                sequence = self.words.answered(data)
+                if sequence is None:
+                    continue
+                if not self.tuple and peer[0] != self.order['address']:
+                    self.strange.add(sequence)
+                else:
+                    sizes = self.order['sizes']  # an answer need not be as long as what it answers
+                    self.answers[sequence] = sizes[sequence % len(sizes)]
 
     def transport(self):
         """A function that makes a socket ready for one datagram, of a fresh port or the same, and gives what sends on it."""
@@ -333,7 +403,7 @@ class Sender:
                         break
                     time.sleep(wait)
                 try:
-                    send, data = ready(), datagram(self.run, order['group'], sequence, size)
+                    send, data = ready(), self.words.datagram(sequence, size)
                     if meeting:
                         meeting.wait(sequence + 1)  # nothing may come between this and the sending
                     send(data)
@@ -372,7 +442,9 @@ class Sender:
             self.sent[size] -= told
             self.refused.setdefault('ECONNREFUSED', {})[size] = told
         strange = len(self.strange - set(self.answers))
-        return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': strange, 'ownDrops': drops}
+        servfail = len(self.words.servfail - set(self.answers))
+        return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': strange, 'ownDrops': drops,
+                'servfail': servfail}
 
 
 def main():

@@ -23,6 +23,8 @@ export interface SendOrder {
   /** Which of the two: each takes another CPU. */
   turn?: number;
   tuple?: { address: string; port: number };
+  /** Set where the application is a DNS server: a zone that it answers from memory. */
+  zone?: string;
 }
 
 /** A prober on one place: a python3 process that lives as long as its session and ends with it. */

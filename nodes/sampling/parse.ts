@@ -19,9 +19,9 @@ import { parseEntries, parseSockets } from './tables.ts';
  */
 export function parseSample(output: string, nonce: string): Sample {
   const parts = splitParts(output, nonce);
-  for (const name of perCpuParts)
+  for (const name of summedParts)
     if (parts.get(name)?.cut)
-      parts.set(name, { lines: [], missing: 'it was cut, and a sum over some of the processors is none', cut: false });
+      parts.set(name, { lines: [], missing: 'it was cut, and a sum over a part of it is none', cut: false });
   const lines = (name: string): string[] => parts.get(name)?.lines ?? [];
   const identity = words(lines('identity'));
   const bootId = identity.get('boot');
@@ -38,6 +38,7 @@ export function parseSample(output: string, nonce: string): Sample {
     ...parsePerCpu(lines('conntrack'), 'conntrack_', conntrackNames),
     ...parsePerCpu(lines('arp'), 'neigh_', {}),
     ...parseSoftnet(lines('softnet')),
+    ...parseCpu(lines('cpu')),
   };
   return {
     bootId,
@@ -71,8 +72,8 @@ export function parseSample(output: string, nonce: string): Sample {
   };
 }
 
-/** Tables with a line for each processor, which only count as a whole. */
-const perCpuParts = ['softnet', 'conntrack', 'arp'];
+/** Tables with a line for each processor, and files of each container, which only count as a whole. */
+const summedParts = ['softnet', 'conntrack', 'arp', 'cpu'];
 
 /** The names that /proc gives two columns, by those of `conntrack -S`. */
 const conntrackNames: Record<string, string> = { clashres: 'clash_resolve', chainlength: 'chaintoolong' };
@@ -128,6 +129,18 @@ function parseSoftnet(lines: string[]): Record<string, number> {
   const column = (index: number): number =>
     lines.reduce((sum, line) => sum + Number.parseInt(line.trim().split(/\s+/)[index] ?? '', 16), 0);
   return { softnet_dropped: column(1), softnet_squeezed: column(2) };
+}
+
+/** cpu.stat of one cgroup after another, added up. Version 1 counts the time in nanoseconds and calls it otherwise. */
+function parseCpu(lines: string[]): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const line of lines) {
+    const [, name, value] = /^(nr_periods|nr_throttled|throttled_usec|throttled_time) (\d{1,19})$/.exec(line) ?? [];
+    if (name === undefined) continue;
+    const counter = name.startsWith('nr_') ? `cpu_${name.slice(3)}` : 'cpu_throttled_usec';
+    result[counter] = (result[counter] ?? 0) + Math.floor(Number(value) / (name === 'throttled_time' ? 1000 : 1));
+  }
+  return result;
 }
 
 function parseSockstat(lines: string[]): Record<string, number> {

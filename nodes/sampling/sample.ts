@@ -26,7 +26,11 @@ export interface Reading {
  */
 export async function takeSample(shell: Shell, place: Place, reading: Reading): Promise<Sample> {
   const nonce = randomBytes(8).toString('hex');
-  const words = [...(reading.routes ?? []), ...(reading.services ?? []).map((address) => `@${address}`)];
+  const words = [
+    ...(reading.routes ?? []),
+    ...(reading.services ?? []).map((address) => `@${address}`),
+    ...(place.containers ?? []).map((pid) => `%${pid}`),
+  ];
   const outcome = await run(
     shell,
     {

@@ -1,4 +1,4 @@
-# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@SERVICE…]
+# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@SERVICE…] [%PROCESS…]
 # POSIX sh, also busybox's. It changes nothing. Each part is bounded in bytes and time, and says how it ended:
 #   #NONCE begin NAME / …lines… / #NONCE rc STATUS / #NONCE end NAME     (no rc: the part was cut at its bound)
 #   #NONCE miss NAME why                                                (it could not be read at all)
@@ -157,9 +157,24 @@ entries() {
     echo "#$N miss entries conntrack -L failed with status $?"
 }
 
-routes= services=
+# How often a pod's containers had used up what their CPU limits allow: each by its own view of its cgroup, of version 2 or 1.
+cpu() {
+  for process in $processes; do
+    [ -e "/proc/$process" ] || { echo "#$N miss cpu a process of the pod has ended"; return; }
+    for stat in cpu.stat cpu/cpu.stat cpu,cpuacct/cpu.stat; do
+      $bounded cat "/proc/$process/root/sys/fs/cgroup/$stat" 2>/dev/null && break
+    done
+  done
+  true
+}
+
+routes= services= processes=
 for word in "$@"; do
-  case $word in @*) services="$services ${word#@}" ;; *) routes="$routes $word" ;; esac
+  case $word in
+    @*) services="$services ${word#@}" ;;
+    %*) processes="$processes ${word#%}" ;;
+    *) routes="$routes $word" ;;
+  esac
 done
 
 part identity 2048 identity
@@ -182,6 +197,7 @@ file udp 32768 /proc/net/udp
 file udp6 32768 /proc/net/udp6
 part neighbours 16384 neighbours
 part nicstats 16384 nicstats
+[ -z "$processes" ] || part cpu 8192 cpu
 if [ "$mode" = full ]; then
   part links 49152 ip -o -d link show
   part features 32768 features

@@ -65,7 +65,11 @@ function targetOf({ cluster: form, planes, endpoints, service: named }: Case): {
       ...rest,
       places: endpoints ? places.slice(0, 2) : places,
       ...(named !== 'none' && {
-        service: { ...service, endpoints: serving.map(({ address, port }) => ({ address, port })) },
+        service: {
+          ...service,
+          ...(named && { probe: named }),
+          endpoints: serving.map(({ address, port }) => ({ address, port })),
+        },
       }),
     },
     ...(cluster && { cluster }),

@@ -173,8 +173,8 @@ export const Case = z.strictObject({
   effectOf: z.string().optional(),
   /** The step that the verdict asks for. */
   next: z.string().optional(),
-  /** The path leads to the pod itself and not to its Service. */
-  service: z.literal('none').optional(),
+  /** `none`: the path leads to the pod itself and not to its Service. `dns`: the Service is a DNS server's. */
+  service: z.enum(['none', 'dns']).optional(),
   /** The Service has no endpoint that serves: the path ends at the sender's node. */
   endpoints: z.literal('none').optional(),
   /** What its API says, where the path is in a cluster. */

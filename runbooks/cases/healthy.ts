@@ -110,7 +110,7 @@ export const healthyEntry: Sample['entries'][number] = {
 /** A full sample of one place of the path. Every counter has counted before: only what it counts from here on matters. */
 export function healthySample({ name, node, netns }: Place): Sample {
   const pod = netns !== undefined;
-  const names = Object.keys(counters).filter((counter) => !pod || !counter.startsWith('neigh_'));
+  const names = Object.keys(counters).filter((counter) => !counter.startsWith(pod ? 'neigh_' : 'cpu_'));
   const devices = [...new Set((ways[name] ?? []).map(([device]) => device))].filter((device) => device !== 'lo');
   return {
     bootId: `boot-${node}`,
