@@ -1,6 +1,7 @@
 import type { V1Node, V1Pod, V1Service } from '@kubernetes/client-node';
 import type { ClusterView, Frontend, ServiceView } from '../domain/cluster.ts';
 import { type End, textOf } from '../domain/cluster-target.ts';
+import { ProbeKind } from '../domain/inventory.ts';
 import { type Path, type PathService, type Place, type Role, TargetError } from '../domain/target.ts';
 import type { Reader } from './api.ts';
 import { readDataPlane } from './data-plane.ts';
@@ -212,7 +213,8 @@ function pathService(service: ServiceView, annotations: Record<string, string>, 
     address: service.addresses[0] ?? '',
     port: service.port,
     endpoints: service.endpoints.filter(({ serving }) => serving).map(({ address, port }) => ({ address, port })),
-    probe: annotations[probeAnnotation] === 'echo' ? 'echo' : 'none',
+    // What nobody wrote, or wrote in words of their own, allows nothing.
+    probe: ProbeKind.catch('none').parse(annotations[probeAnnotation]),
     frontends,
   };
 }

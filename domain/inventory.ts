@@ -39,8 +39,11 @@ const Pod = z.strictObject({
   pid: z.int().positive().optional(),
 });
 
-/** `echo`: the application sends back what it gets, so undrop may probe it. `none`: leave it alone. */
-export const ProbeKind = z.enum(['echo', 'none']);
+/**
+ * `echo`: the application sends back what it gets, so undrop may probe it. `sink`: it may be probed too, but answers nothing,
+ * as collectors of logs and flows do. `none`: leave it alone.
+ */
+export const ProbeKind = z.enum(['echo', 'sink', 'none']);
 
 const Service = z.strictObject({
   address: Address,
