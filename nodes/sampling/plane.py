@@ -15,7 +15,6 @@ import time
 
 ENV = dict(os.environ, PATH=os.environ.get('PATH', '') + ':/usr/sbin:/sbin', LC_ALL='C')
 missing = {}
-client = sys.argv[1] if len(sys.argv) > 1 else ''
 
 
 def run(*argv):
@@ -81,9 +80,9 @@ def metrics(text):
     return values
 
 
-def recently(name):
+def holds(path, client):
     """Whether such a list of the kernel's holds the client. What has expired is gone from it once a rule has asked it."""
-    with open('/proc/net/xt_recent/' + os.path.basename(name)) as file:
+    with open(path) as file:
         return any(line.startswith('src=%s ' % client) for line in file)
 
 
@@ -96,8 +95,8 @@ def kept_by(binds, tops):
         return None
 
 
-def iptables(text, wanted):
-    """Service address -> endpoints, followed through kube-proxy's chains of the nat table; and the one kept for the client."""
+def iptables(text, wanted, client, lists='/proc/net/xt_recent'):
+    """Service address -> endpoints, followed through kube-proxy's chains of the nat table; and -> the one kept for the client."""
     jumps, ends, tops, kept = {}, {}, {}, {}
     for line in text.splitlines():
         if not line.startswith('-A KUBE-'):
@@ -127,7 +126,7 @@ def iptables(text, wanted):
         """The endpoint kept for the client, '' where there is none; None: this Service keeps none for anybody."""
         # In the order of the rules: a client that several lists hold goes where the first of them leads.
         for name, end in kept.get(chain, []):
-            if recently(name):
+            if holds(os.path.join(lists, os.path.basename(name)), client):
                 return ends.get(end, '')
         if chain in kept:
             return ''
@@ -139,7 +138,7 @@ def iptables(text, wanted):
     return {name: sorted(leads(top)) for name, top in found.items()}, kept_by(binds, found)
 
 
-def nftables(text, wanted):
+def nftables(text, wanted, client):
     """The same from the table that kube-proxy writes in nftables mode."""
     chains, chain = {}, None
     for line in text.splitlines():
@@ -182,24 +181,24 @@ def nftables(text, wanted):
     return {name: sorted(leads(top)) for name, top in found.items()}, kept_by(binds, found)
 
 
-def programmed(wanted):
+def programmed(wanted, client):
     rules = run('iptables-save', '-t', 'nat')
     if rules and '-A KUBE-SERVICES' in rules:
-        return iptables(rules, wanted) + ('iptables',)
+        return iptables(rules, wanted, client) + ('iptables',)
     table = run('nft', 'list', 'table', 'ip', 'kube-proxy')
     if table is not None:
         missing.pop('iptables-save', None)
-        return nftables(table, wanted) + ('nftables',)
+        return nftables(table, wanted, client) + ('nftables',)
     missing.pop('nft', None)  # there is no such table
     legacy = run('iptables-legacy-save', '-t', 'nat') if os.path.exists('/proc/net/ip_tables_names') else None
     missing.pop('iptables-legacy-save', None)
     if legacy and '-A KUBE-SERVICES' in legacy:
-        return iptables(legacy, wanted) + ('iptables',)
+        return iptables(legacy, wanted, client) + ('iptables',)
     return ({} if rules is not None else None), None, ''
 
 
 def main():
-    wanted = sys.argv[2:]
+    client, *wanted = sys.argv[1:]
     answer = {'process': process(), 'mode': '', 'health': ''}
     # A stopped kube-proxy takes connections and answers none: all three are waited for at the same time.
     asked = [(10256, '/healthz'), (10249, '/proxyMode'), (10249, '/metrics')]
@@ -207,7 +206,7 @@ def main():
     threads = [threading.Thread(target=lambda one=one: answers.update({one: get(*one)})) for one in asked]
     for thread in threads:
         thread.start()
-    answer['programmed'], answer['bound'], seen = programmed(wanted)
+    answer['programmed'], answer['bound'], seen = programmed(wanted, client)
     for thread in threads:
         thread.join()
     health, mode, numbers = (answers[one] for one in asked)
