@@ -10,6 +10,8 @@
 #   until_ok SECONDS command…    waits until it succeeds
 #   answers POD [COUNT]          whether the Service answers COUNT new flows of a pod in a row (default 8)
 #   proxy_mode iptables|nftables switches kube-proxy on both nodes
+#   collector_up                 a Service whose application answers nothing, until `collector_down`
+#   affinity_to_bad PORT         session affinity keeps the client on a bad endpoint, until `affinity_down`
 #   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
 #
 # Everything of this lab carries the prefix $P: network namespaces, cgroups.
