@@ -40,7 +40,10 @@ export function endpointsByAffinity(evidence: Evidence, which: 'pinned' | 'other
   const { endpoint, why } = readingOf(evidence);
   if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
   if (endpoint === '') throw new Unseen('no endpoint is kept for the sender on its node');
-  return chosenFrom(evidence).filter((one) => (named(one) === endpoint) === (which === 'pinned'));
+  const found = chosenFrom(evidence).filter((one) => (named(one) === endpoint) === (which === 'pinned'));
+  // Nothing is sent to an address that may be somebody else's by now.
+  if (found.length === 0) throw new Unseen(`${endpoint}, which is kept for the sender, is no endpoint that serves`);
+  return found;
 }
 
 /** Session affinity of the Service for this sender: whom it is kept on, until when, and what the endpoints lose by themselves. */
@@ -64,6 +67,10 @@ export function affinityFacts(evidence: Evidence): object {
     },
     /** The same in words; that it could not be read says whoever needs it. */
     to: readingOf(evidence).endpoint || 'no endpoint in particular',
+    /** Rules that are out of date keep clients on endpoints that are gone. */
+    get serves() {
+      return chosenFrom(evidence).some((one) => named(one) === this.bound);
+    },
     /** The probes have renewed it when it was read. */
     get until() {
       return new Date(readingOf(evidence).at + service.affinitySeconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
