@@ -80,6 +80,8 @@ export interface Plane {
   restoreFailures?: number;
   /** Where each of the Service's addresses leads by the rules on this node: `address:port` -> endpoints. */
   programmed?: Record<string, string[]>;
+  /** Session affinity of this node for the sender: the Service's address -> the endpoint kept for it, '' where none is. */
+  bound?: Record<string, string>;
   /** Chains of kube-proxy in tables of both kinds of iptables. */
   legacyChains?: number;
   /** Whether bridged packets of a pod pass the rules; absent where the node has no such setting. */

@@ -19,11 +19,16 @@ export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
       .map((place) => judgeCause(cause, evidence, place)),
   );
   const proved = verdicts.filter(({ kind }) => kind === 'proved');
+  const causeOf = new Map(causes.map((cause) => [cause.id, cause]));
   for (const verdict of proved) {
-    const source = causes
-      .find(({ id }) => id === verdict.cause)
-      ?.effectOf.find((id) => proved.some(({ cause }) => cause === id));
+    const source = causeOf.get(verdict.cause)?.effectOf.find((id) => proved.some(({ cause }) => cause === id));
     if (source) verdict.effectOf = source;
+  }
+  const faults = proved.filter(({ cause, effectOf }) => !causeOf.get(cause)?.condition && effectOf === undefined);
+  for (const verdict of proved.filter(({ cause }) => causeOf.get(cause)?.condition)) {
+    const steps = verdict.proves.map(({ step }) => step);
+    const fault = faults.find(({ proves }) => proves.some(({ step }) => steps.includes(step)));
+    if (fault) verdict.effectOf = fault.cause;
   }
   const accounts = accountsOf(evidence, proved);
   const unseen = unseenPlaces(evidence);

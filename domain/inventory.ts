@@ -39,8 +39,11 @@ const Pod = z.strictObject({
   pid: z.int().positive().optional(),
 });
 
-/** `echo`: the application sends back what it gets, so undrop may probe it. `dns`: it answers queries. `none`: leave it alone. */
-export const ProbeKind = z.enum(['echo', 'dns', 'none']);
+/**
+ * `echo`: the application sends back what it gets, so undrop may probe it. `dns`: it answers queries. `sink`: it may be
+ * probed too, but answers nothing, as collectors of logs and flows do. `none`: leave it alone.
+ */
+export const ProbeKind = z.enum(['echo', 'dns', 'sink', 'none']);
 export type ProbeKind = z.infer<typeof ProbeKind>;
 /** What clusters call their own zone where nobody chose another. */
 export const defaultZone = 'cluster.local';

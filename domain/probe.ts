@@ -2,9 +2,10 @@ import { z } from 'zod';
 
 /**
  * Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application by the
- * Service's address, a node's port, its endpoint's own address, or on a flow that is there already.
+ * Service's address, a node's port, its endpoint's own address, or on a flow that is there already. `pinned`: straight to
+ * the endpoint that session affinity keeps for the sender; `others`: straight to each of the others.
  */
-const Route = z.enum(['path', 'reverse', 'service', 'nodeport', 'endpoint', 'flow']);
+const Route = z.enum(['path', 'reverse', 'service', 'nodeport', 'endpoint', 'flow', 'pinned', 'others']);
 
 /** One probe of the runbook: what is sent in one window. */
 export const Probe = z.strictObject({
@@ -17,6 +18,10 @@ export const Probe = z.strictObject({
   rate: z.number().min(0).max(20_000),
   /** `fresh`: a source port for each datagram. `one`: all from one. `sequence`: one port after another, from a given one. */
   source: z.enum(['fresh', 'one', 'sequence']).default('fresh'),
+  /** With `fresh`: so many leave from each source port, before the next port. */
+  perPort: z.int().min(1).max(100).default(1),
+  /** The application answers nothing: arrivals are counted beside it, as they enter its namespace. */
+  silent: z.boolean().default(false),
   /** Forbids fragments (IPv4's DF bit). */
   df: z.boolean().default(false),
   /** `software`: checksums computed by undrop, so that no offload takes part. */
@@ -57,6 +62,8 @@ export interface ProbeResult {
   strange: number;
   /** Answers of a DNS server that it could not answer (SERVFAIL): they came, and count as lost. Left out where there are none. */
   servfail?: number;
+  /** Of a silent probe: the first datagrams of their source ports, and how many of them arrived. */
+  firsts?: { sent: number; arrived: number };
   bySize: SizeResult[];
 }
 
@@ -68,9 +75,12 @@ export interface SendAnswer {
   strange: number;
   ownDrops: number;
   servfail?: number;
+  /** Those of `sent` that were the first of their source port. */
+  firsts: number;
 }
 export interface ReportAnswer {
   arrived: Record<string, number>;
+  firsts: number;
   damaged: number;
   ownDrops: number;
 }
@@ -132,6 +142,21 @@ export function joinProbe(send: SendAnswer, report?: ReportAnswer): ProbeResult 
   };
 }
 
+/** The same where nobody answers: what did not arrive at any of the watched ends is lost. */
+export function joinSilent(send: SendAnswer, reports: readonly ReportAnswer[]): ProbeResult {
+  const sum = (pick: (one: ReportAnswer) => number): number => reports.reduce((all, one) => all + pick(one), 0);
+  const sizes = Object.keys(send.sent);
+  const arrived = Object.fromEntries(sizes.map((size) => [size, sum((one) => one.arrived[size] ?? 0)]));
+  const ownDrops = sum((one) => one.ownDrops);
+  // An arrival stands for the answer that is not to be expected.
+  const joined = joinProbe({ ...send, answered: arrived, ownDrops: 0 }, { arrived, firsts: 0, damaged: 0, ownDrops });
+  return {
+    ...joined,
+    answered: total(send.answered),
+    firsts: { sent: send.firsts, arrived: sum((one) => one.firsts) },
+  };
+}
+
 /** Adds up the results of probes sent one after another, or by two senders at once. */
 export function addProbes(results: readonly ProbeResult[]): ProbeResult {
   const sizes = new Map<number, SizeResult>();
@@ -146,6 +171,7 @@ export function addProbes(results: readonly ProbeResult[]): ProbeResult {
   }
   const sum = (pick: (one: ProbeResult) => number): number => results.reduce((all, one) => all + pick(one), 0);
   const servfail = sum((one) => one.servfail ?? 0);
+  const firsts = results.flatMap((one) => one.firsts ?? []);
   return {
     sent: sum((one) => one.sent),
     tooBig: sum((one) => one.tooBig),
@@ -159,6 +185,12 @@ export function addProbes(results: readonly ProbeResult[]): ProbeResult {
     ownDrops: sum((one) => one.ownDrops),
     strange: sum((one) => one.strange),
     ...(servfail && { servfail }),
+    ...(firsts.length > 0 && {
+      firsts: {
+        sent: firsts.reduce((all, one) => all + one.sent, 0),
+        arrived: firsts.reduce((all, one) => all + one.arrived, 0),
+      },
+    }),
     bySize: [...sizes.values()].toSorted((a, b) => a.size - b.size),
   };
 }

@@ -48,7 +48,8 @@ export function diagnosisMarkdown(
   if (conclusion.roots.length === 0) lines.push('No cause is proved.');
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
     const cause = runbook.causes.find(({ id }) => id === verdict.cause);
-    const effect = verdict.effectOf ? ` (an effect of ${verdict.effectOf})` : '';
+    const relation = cause?.condition ? 'a condition of' : 'an effect of';
+    const effect = verdict.effectOf ? ` (${relation} ${verdict.effectOf})` : '';
     lines.push(
       `### ${verdict.cause} at ${verdict.place}: ${cause?.title ?? ''}${effect}`,
       '',

@@ -51,6 +51,8 @@ export const Cause = z.strictObject({
   othersLoss: z.boolean().default(false),
   /** Causes that produce this one: where one of them is proved, this is its effect and not the root. */
   effectOf: z.array(Id).default([]),
+  /** It decides only whom a loss meets: where another cause is proved for the same loss, that one is the root. */
+  condition: z.boolean().default(false),
   /** The step that would decide a suspicion (the first of several that was not taken yet), and why. */
   next: z.strictObject({ step: z.union([Slug, z.array(Slug).min(1)]), why: z.string() }).optional(),
   remedies: z.array(Slug).default([]),

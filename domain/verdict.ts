@@ -16,7 +16,7 @@ export interface Verdict {
   proves: { step: string; lost: number; counted: number; share?: true }[];
   /** Its count is one endpoint's share of a loss that all endpoints of a Service have together. */
   share?: true;
-  /** Set on a proved cause that another proved cause produces. */
+  /** Set on a proved cause that another proved cause produces, or that is only a condition of the other's. */
   effectOf?: string;
   /** The step that would turn a suspicion into proof or refutation. */
   next?: string;

@@ -1,6 +1,7 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClusterView, Plane, ServiceView } from '../domain/cluster.ts';
 import { parseTarget, textOf } from '../domain/cluster-target.ts';
@@ -255,6 +256,10 @@ name, words = json.load(sys.stdin)
 print(json.dumps(runpy.run_path(sys.argv[1])[name](*words)))`;
     return JSON.parse(execFileSync('python3', ['-I', '-c', python, script], { input: JSON.stringify([name, words]), encoding: 'utf8' })) as unknown; // prettier-ignore
   };
+  /** Where the rules lead; and whom they keep for a client. */
+  const read = (name: string, text: string, wanted: string[], ...more: string[]) =>
+    call(name, text, wanted, ...(more.length ? more : ['10.244.1.9'])) as [object, object];
+  const led = (name: string, text: string, wanted: string[]): object => read(name, text, wanted)[0];
   const recorded = readFileSync(join(root, 'test/support/kube-proxy-rules.txt'), 'utf8').split(/^=== .*\n/m);
   const [, iptables = '', nftables = ''] = recorded;
   const both = ['10.244.1.2:9000', '10.244.2.2:9000'];
@@ -263,38 +268,85 @@ print(json.dumps(runpy.run_path(sys.argv[1])[name](*words)))`;
     ['iptables', iptables],
     ['nftables', nftables],
   ])('in %s mode lead from every address to its endpoints', (name, text) => {
-    expect(call(name, text, ['10.96.0.53:9000', '192.0.2.11:30053', '10.96.0.99:5353'])).toEqual({
+    expect(led(name, text, ['10.96.0.53:9000', '192.0.2.11:30053', '10.96.0.99:5353'])).toEqual({
       '10.96.0.53:9000': both,
       '192.0.2.11:30053': both,
     });
     // The port of another protocol is another Service's.
-    expect(call(name, text, ['10.96.0.1:443'])).toEqual({});
-    expect(call(name, '', ['10.96.0.53:9000'])).toEqual({});
+    expect(led(name, text, ['10.96.0.1:443'])).toEqual({});
+    expect(led(name, '', ['10.96.0.53:9000'])).toEqual({});
   });
 
   test('an endpoint whose rule is gone is not led to', () => {
     const less = iptables.replace(/^-A KUBE-SVC-\S+ .*-j KUBE-SEP-OQ4SVDHX\n/m, '');
     expect(less).not.toBe(iptables);
-    expect(call('iptables', less, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': ['10.244.1.2:9000'] });
+    expect(led('iptables', less, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': ['10.244.1.2:9000'] });
     const cut = nftables.replace(/, 1 : goto endpoint-OQ4SVDHX\S+/, '');
     expect(cut).not.toBe(nftables);
-    expect(call('nftables', cut, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': ['10.244.1.2:9000'] });
+    expect(led('nftables', cut, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': ['10.244.1.2:9000'] });
   });
 
   test('endpoints that one rule chooses among are all led to, as kube-proxy 1.36 writes them', () => {
     const [head = ''] = nftables.split(/^\tchain service-/m);
     const text = `${head}\tchain service-6ZGVEEIS-shop/echo/udp/ {\n\t\tmeta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.244.1.2 . 9000, 1 : 10.244.2.2 . 9000 }\n\t}\n}`;
-    expect(call('nftables', text, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': both });
+    expect(led('nftables', text, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': both });
   });
 
   test('a Service without endpoints is in none of the maps that lead somewhere', () => {
-    expect(call('nftables', nftables, ['10.96.0.77:53'])).toEqual({});
-    expect(call('iptables', iptables, ['10.96.0.77:53'])).toEqual({});
+    expect(led('nftables', nftables, ['10.96.0.77:53'])).toEqual({});
+    expect(led('iptables', iptables, ['10.96.0.77:53'])).toEqual({});
   });
 
   test('chains that lead to each other end', () => {
     const loop = `${iptables}-A KUBE-SVC-6ZGVEEIS -j KUBE-EXT-6ZGVEEIS\n`;
-    expect(call('iptables', loop, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': both });
+    expect(led('iptables', loop, ['10.96.0.53:9000'])).toEqual({ '10.96.0.53:9000': both });
+  });
+
+  describe('with session affinity', () => {
+    const lists = mkdtempSync(join(tmpdir(), 'undrop-lists-'));
+    afterAll(() => rmSync(lists, { recursive: true }));
+    // As kube-proxy writes it: first a rule for each endpoint that asks for its clients, then those that choose.
+    const kept = iptables.replace(
+      /^(-A KUBE-SVC-6ZGVEEIS .*--probability)/m,
+      ['AYRVUXCT', 'OQ4SVDHX'].map((end) => `-A KUBE-SVC-6ZGVEEIS -m recent --rcheck --seconds 10800 --reap --name KUBE-SEP-${end} --mask 255.255.255.255 --rsource -j KUBE-SEP-${end}\n`).join('') + '$1',
+    ); // prettier-ignore
+    const seen = (end: string, ...clients: string[]): void =>
+      writeFileSync(
+        join(lists, `KUBE-SEP-${end}`),
+        clients.map((one) => `src=${one} ttl: 64 last_seen: 4301494008 oldest_pkt: 1 4301494007\n`).join(''),
+      );
+    const wanted = ['10.96.0.53:9000', '192.0.2.11:30053'];
+
+    test("the node's lists name the endpoint of a client, also for a node's port, the first of several", () => {
+      seen('AYRVUXCT', '10.244.1.8');
+      seen('OQ4SVDHX', '10.244.1.90', '10.244.1.9', '10.244.1.8');
+      const of = (client: string) => read('iptables', kept, wanted, client, lists);
+      const both10 = { '10.96.0.53:9000': both, '192.0.2.11:30053': both };
+      expect(of('10.244.1.9')).toEqual([both10, bound('10.244.2.2:9000')]);
+      expect(of('10.244.1.8')).toEqual([both10, bound('10.244.1.2:9000')]);
+      expect(of('10.244.1.7')[1]).toEqual(bound(''));
+    });
+
+    test('a list that cannot be read leaves it unknown', () => {
+      rmSync(join(lists, 'KUBE-SEP-AYRVUXCT'));
+      expect(read('iptables', kept, wanted, '10.244.1.9', lists)[1]).toBe(null);
+    });
+
+    test('sets do the same in nftables mode', () => {
+      const [set, other] = ['OQ4SVDHX-shop/echo/udp/__10.244.2.2/9000', 'AYRVUXCT-shop/echo/udp/__10.244.1.2/9000'];
+      const text = nftables
+        .replace('\tchain mark-', `\tset affinity-${other} {\n\t\ttype ipv4_addr\n\t\ttimeout 3h\n\t}\n\n\tset affinity-${set} {\n\t\ttype ipv4_addr\n\t\telements = { 10.244.1.90 expires 2h,\n\t\t\t     10.244.1.9 expires 2h59m59s984ms }\n\t}\n\n\tchain mark-`)
+        .replace('\t\tnumgen', [other, set].map((one) => `\t\tip saddr @affinity-${one} goto endpoint-${one}\n`).join('') + '\t\tnumgen'); // prettier-ignore
+      expect(read('nftables', text, wanted)[1]).toEqual(bound('10.244.2.2:9000'));
+      expect(read('nftables', text, wanted, '10.244.1.99')[1]).toEqual(bound(''));
+    });
+
+    test('and a Service without it keeps nobody', () => {
+      expect(read('iptables', iptables, wanted)[1]).toEqual({});
+      expect(read('nftables', nftables, wanted)[1]).toEqual({});
+    });
+
+    const bound = (endpoint: string) => Object.fromEntries(wanted.map((one) => [one, endpoint]));
   });
 
   test('its metrics are the largest over both families', () => {
@@ -313,7 +365,7 @@ print(json.dumps(runpy.run_path(sys.argv[1])[name](*words)))`;
   });
 
   test('the script still runs as it is sent to a node', () => {
-    const words = ['-I', '-c', readFileSync(script, 'utf8'), '10.96.0.53:9000'];
+    const words = ['-I', '-c', readFileSync(script, 'utf8'), '10.244.1.9', '10.96.0.53:9000'];
     const answer = JSON.parse(execFileSync('python3', words, { encoding: 'utf8' })) as object;
     expect(answer).toMatchObject({ mode: expect.any(String), health: expect.any(String), missing: expect.any(Object) });
   });

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ProbeResult, joinProbe } from '../domain/probe.ts';
+import { type ProbeResult, joinProbe, joinSilent } from '../domain/probe.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { Step } from '../domain/runbook.ts';
 import { type Place, resolveTarget } from '../domain/target.ts';
@@ -283,6 +283,62 @@ while True:
       } finally {
         live.kill('SIGKILL');
       }
+    });
+  });
+
+  describe('an application that answers nothing', () => {
+    /** Sends from several ports, six from each, to a port that somebody else may have. */
+    const unanswered = async (change: Partial<SendOrder> = {}): Promise<ProbeResult> => {
+      const [sender, watcher] = [await opened(places[0]), await opened(places[1])];
+      await watcher.watch(5_140);
+      const order = { group: ++group, address: places[1].address, port: 5_140, sizes: [64], count: 60, rate: 0, waitMs: 300, perPort: 6, ...change }; // prettier-ignore
+      const sent = await sender.send(order);
+      return joinSilent(sent, [await watcher.watched(order.group, order.perPort)]);
+    };
+    const mute = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 5140))
+while True: s.recv(9000)`;
+    let application: ReturnType<typeof spawn> | undefined;
+    const start = async (): Promise<void> => {
+      application = spawn('nsenter', [`--net=/run/netns/${places[1].netns}`, 'python3', '-c', mute]);
+      await until('it listens', () => inside(places[1].netns ?? '', 'ss -Hlun sport = 5140') !== '');
+    };
+    afterEach(() => {
+      application?.kill('SIGKILL');
+      application = undefined;
+    });
+
+    test('gets all, and each first of a source port is known', async () => {
+      await start();
+      expect(await unanswered()).toMatchObject({ sent: 60, lost: 0, answered: 0, firsts: { sent: 10, arrived: 10 } });
+    });
+
+    test('loses what follows the first datagram of a flow that only its mark lets pass, exactly as the rule counts', async () => {
+      await start();
+      // As a node does: nat marks the first datagram of a flow, and what is answered passes.
+      between(0, '-t nat -A OUTPUT -p udp --dport 5140 -j MARK --set-mark 0x4000');
+      try {
+        between(0, '-A OUTPUT -m mark --mark 0x4000/0x4000 -j ACCEPT');
+        between(0, '-A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT');
+        between(0, '-A OUTPUT -p udp --dport 5140 -j DROP');
+        const result = await unanswered();
+        expect(result).toMatchObject({ sent: 60, lost: 50, requestLost: 50, firsts: { sent: 10, arrived: 10 } });
+        expect(between(0, '-L OUTPUT -vnx')).toMatch(/^ +50 .*DROP/m);
+        // From a fresh port each, nothing is lost: why probes of one datagram do not see it.
+        expect(await unanswered({ perPort: 1 })).toMatchObject({ sent: 60, lost: 0 });
+      } finally {
+        between(0, '-t nat -F OUTPUT');
+      }
+    });
+
+    test('where nobody listens nothing has arrived', async () => {
+      expect(await unanswered()).toMatchObject({
+        sent: 60,
+        lost: 60,
+        requestLost: 60,
+        firsts: { sent: 10, arrived: 0 },
+      });
     });
   });
 

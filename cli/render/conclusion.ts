@@ -35,7 +35,9 @@ export function printConclusion(runbook: Runbook, conclusion: Conclusion, all = 
   print(good(conclusion.kind === 'no-loss' ? `No loss: ${conclusion.says}` : headline(conclusion)));
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
     const cause = runbook.causes.find(({ id }) => id === verdict.cause);
-    const mark = verdict.effectOf ? paint.dim(`effect of ${verdict.effectOf}`) : paint.red('proved');
+    const mark = verdict.effectOf
+      ? paint.dim(`${cause?.condition ? 'condition' : 'effect'} of ${verdict.effectOf}`)
+      : paint.red('proved');
     print(`  ${mark}  ${verdict.cause} at ${verdict.place}: ${cause?.title ?? ''}`);
     print(`          ${wrapped(verdict.says, 10)}`);
     if (!verdict.effectOf && cause) print(`          ${paint.dim(wrapped(cause.mechanism.trim(), 10))}`);

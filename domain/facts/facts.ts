@@ -3,6 +3,7 @@ import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import { type Place, receiverOf } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
+import { affinityFacts, affinityToTest } from './affinity.ts';
 import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
 import { probedFlow, staleFacts } from './stale.ts';
@@ -13,7 +14,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'affinity',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -63,6 +64,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     service: serviceFacts(evidence, place),
     plane: planeFacts(evidence, place),
     direct: directFacts(evidence),
+    affinity: affinityFacts(evidence),
   };
 }
 
@@ -78,7 +80,9 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
   return {
     peer: path.peer !== undefined,
     service: path.service !== undefined,
-    probed: path.service !== undefined && path.service.probe !== 'none',
+    probed: path.service?.probe === 'echo' || path.service?.probe === 'dns',
+    sink: path.service?.probe === 'sink',
+    affinity: affinityToTest(evidence),
     plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
     staleFlow: probedFlow(evidence) !== undefined,
     nodePort: path.service?.frontends?.some(({ kind }) => kind === 'node') === true,
@@ -89,6 +93,8 @@ export const situationNames = [
   'peer',
   'service',
   'probed',
+  'sink',
+  'affinity',
   'plainMasquerade',
   'staleFlow',
   'nodePort',
@@ -107,9 +113,20 @@ const nothingSent = {
 }; // prettier-ignore
 
 function probeFacts(probe: ProbeResult | undefined): Record<string, unknown> {
-  if (!probe) return { ...nothingSent, oneWay: false, refused: 0 };
-  const { bySize: _, refused, ...numbers } = probe;
-  return { ...numbers, refused: Object.values(refused).reduce((a, b) => a + b, 0) };
+  if (!probe) return { ...nothingSent, oneWay: false, refused: 0, ...firstsFacts(probe) };
+  const { bySize: _, firsts: __, refused, ...numbers } = probe;
+  return { ...numbers, refused: Object.values(refused).reduce((a, b) => a + b, 0), ...firstsFacts(probe) };
+}
+
+/** How the first datagrams of their source ports fared, and those that followed them: only a silent probe tells. */
+function firstsFacts(probe: ProbeResult | undefined): object {
+  const { sent, arrived } = probe?.firsts ?? { sent: 0, arrived: 0 };
+  const firsts = { sent, lost: sent - arrived };
+  const later = probe?.firsts
+    ? { sent: probe.sent - sent, lost: Math.max(0, probe.requestLost - firsts.lost) }
+    : { sent: 0, lost: 0 };
+  const some = firsts.sent >= 3 && later.sent >= 3;
+  return { firsts, later, onlyFirst: some && firsts.lost <= 0.1 * firsts.sent && later.lost >= 0.9 * later.sent };
 }
 
 function masqueradeFacts(sample: Sample): { plain: boolean; text: string } {

@@ -21,7 +21,16 @@ const qdiscDrops = /^qdisc\.(.*)\.(\w+)\.dropped$/;
 const linkDrops = /^link\.(.*)\.tx_dropped$/;
 
 /** Steps whose datagrams go to the application's own socket, not to undrop's listener. */
-const toApplication = new Set(['service', 'nodeport', 'endpoint', 'flow']);
+const toApplication = new Set([
+  'service',
+  'nodeport',
+  'endpoint',
+  'flow',
+  'oneway',
+  'oneway-nodeport',
+  'pinned',
+  'others',
+]);
 
 /** Chooses, for one place and window, what moved most beyond what the control window moved in the same time. */
 export function focusOf(evidence: Evidence, window: Window, place: Place): Focus {
@@ -74,7 +83,7 @@ export function movedFacts(
     const remade = delta.remade?.rules.find(wanted[key]);
     if (packets === undefined && remade) return unread(`the rule ${remade.text} was made anew in this window`);
     const text = after.rules.find(({ id }) => id === focus[key])?.text ?? '';
-    return { packets: packets ?? 0, text, by: writerOf(text) };
+    return { packets: packets ?? 0, text, by: writerOf(text), forwards: forwards.test(text) };
   };
   const device = (key: 'qdisc' | 'link', part: string, pattern: RegExp): unknown => {
     const dropped = delta.devices[focus[key]];
@@ -103,6 +112,8 @@ export function movedFacts(
 
 /** Chains and tables by which network policies are enforced: Calico, kube-router, Weave, Antrea, Azure, Cilium. */
 const policies = /\b(cali-|KUBE-NWPLCY|KUBE-POD-FW|WEAVE-NPC|ANTREA-POL|AZURE-NPM|CILIUM_|kube-network-policies)/;
+/** The chain of what a node forwards, its policy, or a firewall's own chain beside it. */
+const forwards = /^((legacy )?filter: (policy of FORWARD DROP|-A \S*FORWARD\S* )|nft \S+ \S+ \S*forward)/i;
 const kubeProxy = /-A KUBE-|\bkube-proxy\b/;
 
 /** Who writes such a rule, by the names of its chains: network policies, kube-proxy, or somebody else. */

@@ -112,7 +112,9 @@ function towardFacts({ probe, step }: Window, way: Way): { sent: number; lost: n
 
 /** Whether what was sent went to several endpoints: then how much of it went by one hop is unknown. */
 function spreads({ path }: Evidence, { step }: Window): boolean {
-  return (step === 'service' || step === 'nodeport') && (path.service?.endpoints.length ?? 0) > 1;
+  return (
+    ['service', 'nodeport', 'oneway', 'oneway-nodeport'].includes(step) && (path.service?.endpoints.length ?? 0) > 1
+  );
 }
 
 /** Whether the next hop fails to resolve, after what was sent. */

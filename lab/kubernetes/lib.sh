@@ -13,6 +13,8 @@
 #   dns_ready                    waits until the cluster's DNS runs and answers the clients
 #   flood POD ADDRESS PORT RATE  asks there so often a second from a pod, for two minutes or until `reap flood`
 #   cpu_quota NAMESPACE LABEL NODE USEC  what a pod there may use of a CPU in each 100 ms; -1: all
+#   collector_up                 a Service whose application answers nothing, until `collector_down`
+#   affinity_to_bad PORT         session affinity keeps the client on a bad endpoint, until `affinity_down`
 #   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
 #
 # Everything of this lab carries the prefix $P: network namespaces, cgroups.
@@ -190,6 +192,36 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
   done
   spawn flow "$1" python3 -I -c "$(cat "$HERE/../netns/client.py")" $SERVICE 9000 $port
 }
+# A Service that answers nothing, at its address and at a port of each node; `collector_down` removes it.
+collector_up() {
+  kubectl apply -f "$HERE/collector.yaml"
+  kubectl -n shop wait --for=condition=Ready --timeout=30s pod/collector
+  for node in n1 n2; do
+    until_ok 20 sh -c 'nsenter -t "$0" -n sh -c "iptables-save -t nat; nft list table ip kube-proxy" | grep -q "10.244.2.[0-9]*:5140"' \
+      "$(machine_pid $node)"
+  done
+}
+collector_down() { kubectl delete -f "$HERE/collector.yaml" --wait=true --grace-period=0 --force 2>/dev/null; }
+# Session affinity keeps the pod client on a bad endpoint, the only one there was when it first asked; then others come. That
+# one's application has the port that is named; `affinity_down` takes all of it back.
+affinity_to_bad() { # PORT
+  sed "s/BAD_PORT/$1/" "$HERE/bad.yaml" | kubectl apply -f -
+  kubectl -n shop patch service echo -p '{"spec": {"sessionAffinity": "ClientIP", "selector": {"only": "bad"}}}'
+  kubectl -n shop wait --for=condition=Ready --timeout=30s pod/bad
+  until_ok 20 routed_to n1 1
+  onpod client python3 -I -c 'import socket, sys; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"first", (sys.argv[1], 9000))' $SERVICE
+  kubectl -n shop patch service echo -p '{"spec": {"selector": {"only": null}}}'
+  until_ok 20 routed_to n1 3
+}
+affinity_down() {
+  kubectl -n shop patch service echo -p '{"spec": {"sessionAffinity": "None", "sessionAffinityConfig": null, "selector": {"only": null}}}'
+  kubectl -n shop delete pod bad --grace-period=0 --force 2>/dev/null
+  for node in n1 n2; do until_ok 20 routed_to $node 2; done
+  until_ok 30 answers client 16
+}
+# Whether a node's rules lead to so many endpoints of the Service.
+routed_to() { [ "$({ on "$1" iptables-save -t nat; on "$1" nft list table ip kube-proxy 2>/dev/null; } | grep -E '^-A KUBE-SEP|dnat' |
+  grep -oE '10\.244\.[0-9]+\.[0-9]+( \. |:)9000' | sed 's/ \. /:/' | sort -u | wc -l)" = "$2" ]; }
 # Whether a node's rules lead the Service to this port of its endpoints.
 leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$"; }
 # Whether no rule of a node leads the Service anywhere.

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClusterView, type Plane, frontendsAt } from '../../domain/cluster.ts';
 import type { Edge, Evidence } from '../../domain/evidence.ts';
 import { defaultZone } from '../../domain/inventory.ts';
+import { endpointsByAffinity } from '../../domain/facts/affinity.ts';
 import { senderMtu } from '../../domain/facts/sizes.ts';
-import { type Probe, type ProbeResult, addProbes, joinProbe, sweepSizes } from '../../domain/probe.ts';
+import { type Probe, type ProbeResult, addProbes, joinProbe, joinSilent, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
 import { probedFlow } from '../../domain/facts/stale.ts';
 import { type Path, type Place, receiverOf } from '../../domain/target.ts';
@@ -30,6 +31,9 @@ const longestQuery = 512;
 /** Two senders meet so often, until so many of their datagrams have collided. */
 const mostRounds = 4;
 const enoughCollisions = 30;
+
+/** So many endpoints are asked by themselves. */
+const mostEndpoints = 4;
 
 /** What a step adds to the evidence. */
 export interface Part {
@@ -99,18 +103,30 @@ export class Observer {
     return cluster ? { ...edge, cluster, planes: await this.planes() } : edge;
   }
 
-  /** kube-proxy on each node of a cluster's path that answers. Why one could not be read is in its `missing`. */
-  private async planes(): Promise<Record<string, Plane>> {
+  /** The sample after a step. A flow to a Service with session affinity binds its client, so whom to is read again. */
+  private async after({ probe }: Step, { windows }: Evidence, signal?: AbortSignal): Promise<Edge> {
+    const edge = await this.edge('light', signal);
+    if (probe.route !== 'service' || windows[0]?.before.cluster?.service?.affinity !== 'ClientIP') return edge;
+    return { ...edge, planes: await this.planes(this.path.places[0]?.node) };
+  }
+
+  /** kube-proxy on each node of a cluster's path that answers, or on one. Why one could not be read is in its `missing`. */
+  private async planes(only?: string): Promise<Record<string, Plane>> {
     const { service, places } = this.path;
     const addressesAt = (node: string): string[] =>
       service ? frontendsAt(service, node).map(({ address, port }) => `${address}:${port}`) : [];
-    const nodes = places.filter((place) => place.uid !== undefined && place.address === place.nodeAddress);
+    const nodes = places.filter(
+      (place) =>
+        place.uid !== undefined && place.address === place.nodeAddress && (only === undefined || place.node === only),
+    );
     const read = nodes.map(async ({ name, node }): Promise<[string, Plane]> => {
       const unread = (why: unknown): Plane => ({ mode: '', health: '', missing: { all: String(why) } });
       if ((this.silent.get(name)?.times ?? 0) >= patience) return [name, unread(this.silent.get(name)?.why)];
       return [
         name,
-        await readPlane(this.shells.of(node), node, addressesAt(node)).catch((error: Error) => unread(error.message)),
+        await readPlane(this.shells.of(node), node, addressesAt(node), places[0]?.address ?? '').catch((error: Error) =>
+          unread(error.message),
+        ),
       ];
     });
     return Object.fromEntries(await Promise.all(read));
@@ -149,7 +165,7 @@ export class Observer {
     const { probe } = step;
     if (probe.chips === undefined) {
       const result = await this.send(probe, evidence, signal);
-      return [{ step: step.id, probe: result, after: await this.edge('light', signal) }];
+      return [{ step: step.id, probe: result, after: await this.after(step, evidence, signal) }];
     }
     const parts: Part[] = [];
     for (const [chip, on] of balancedCode(probe.chips).entries()) {
@@ -196,11 +212,21 @@ export class Observer {
       rate,
       waitMs: answerMs,
       source: probe.source,
+      perPort: probe.perPort,
       df: probe.df,
       checksum: probe.checksum,
       ...(dns && { zone: service.zone ?? defaultZone }),
       ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
     };
+    if (probe.silent) return this.sendUnanswered(order, first, needMs, signal);
+    if (probe.route === 'pinned' || probe.route === 'others') {
+      const asked: ProbeResult[] = [];
+      for (const { address, port } of endpointsByAffinity(evidence, probe.route).slice(0, mostEndpoints)) {
+        const sender = await this.prober(from, needMs);
+        asked.push(joinProbe(await sender.send({ ...order, group: (this.group += 2), address, port }, signal)));
+      }
+      return addProbes(asked);
+    }
     if (probe.withPeer) {
       const rounds: ProbeResult[] = [];
       // A race is won by chance: of 6,000 datagrams between 3 and 700 collided on a quiet machine with two CPUs.
@@ -214,6 +240,31 @@ export class Observer {
     const sender = await this.prober(from, needMs);
     const sent = await sender.send(order, signal);
     return joinProbe(sent, await listener?.report(order.group));
+  }
+
+  /** Sends to an application that answers nothing, and counts what comes into the namespace of each endpoint. */
+  private async sendUnanswered(
+    order: SendOrder,
+    from: Place,
+    needMs: number,
+    signal?: AbortSignal,
+  ): Promise<ProbeResult> {
+    const endpoints = this.path.service?.endpoints ?? [];
+    if (order.address.includes(':')) throw new Error('arrivals of IPv6 are not recorded');
+    const watched = await Promise.all(
+      endpoints.map(async ({ address, port }): Promise<Prober> => {
+        const place = this.path.places.find((one) => one.role === 'receiver' && one.address === address);
+        // On its node's own network a datagram comes in before the node's rules have seen it.
+        if (!place || place.address === place.nodeAddress)
+          throw new Error(`what arrives at the endpoint ${address} cannot be recorded: it is no pod that is looked at`);
+        const prober = await this.prober(place, needMs);
+        await prober.watch(port);
+        return prober;
+      }),
+    );
+    const sender = await this.prober(from, needMs);
+    const sent = await sender.send(order, signal);
+    return joinSilent(sent, await Promise.all(watched.map((one) => one.watched(order.group, order.perPort ?? 1))));
   }
 
   /** Two pods of one node send from the same source ports at the same moments: they wait for each other in common memory. */

@@ -6,7 +6,8 @@ server they are queries, and run, group and number are in the name that is asked
 
   {"op": "listen", "address": "10.0.0.2"}              -> {"port": 41234}
   {"op": "send", "group": 1, "address": …, "port": …}  -> what was sent, refused and answered, per size
-  {"op": "report", "group": 1}                         -> what arrived here, per size
+  {"op": "watch", "port": 514}                         -> {}: counts what comes in for somebody else's socket
+  {"op": "report", "group": 1, "silent": false}        -> what the listener, or the watch, saw arrive, per size
   {"op": "meet"}                                       -> {"path": …} for the "meet" of two "send"s that must collide
 """
 
@@ -34,6 +35,7 @@ PATTERN = bytes(range(256)) * 257
 IP_MTU_DISCOVER, PMTUDISC_DONT, PMTUDISC_DO = 10, 0, 2
 MEETING_SECONDS = 6  # that one sender waits for the other in all
 SO_RCVBUFFORCE, SO_MEMINFO, SO_ATTACH_FILTER = 33, 55, 26
+SOL_PACKET, PACKET_STATISTICS = 263, 6
 
 
 def datagram(run, group, sequence, size):
@@ -225,6 +227,30 @@ class Meeting:
                 raise RuntimeError('the two senders did not get to run at the same time')
 
 
+class Arrivals:
+    """Which datagrams of one run have come in, per group."""
+
+    def __init__(self, run):
+        self.run, self.arrived, self.damaged = run, {}, {}
+
+    def keep(self, data):
+        """Whether it is a whole datagram of ours."""
+        mark = parsed(data)
+        if not mark or mark[0] != self.run or mark[3] != ASK:
+            return False
+        group, sequence = mark[1], mark[2]
+        if not intact(data, sequence):
+            self.damaged[group] = self.damaged.get(group, 0) + 1
+            return False
+        self.arrived.setdefault(group, {})[sequence] = len(data)
+        return True
+
+    def report(self, group, per_port):
+        arrived = dict(self.arrived.get(group, {}))
+        firsts = sum(sequence % per_port == 0 for sequence in arrived)
+        return {'arrived': Counter(arrived.values()), 'firsts': firsts, 'damaged': self.damaged.get(group, 0)}
+
+
 class Listener(threading.Thread):
     """Receives marked datagrams of one run, counts them per group and size, answers each with its own bytes."""
 
@@ -238,31 +264,80 @@ class Listener(threading.Thread):
             self.sock = open_socket(address)  # it is reached under an address that it does not have itself
         self.sock.setblocking(True)
         self.port = self.sock.getsockname()[1]
-        self.arrived, self.damaged = {}, {}
+        self.arrivals = Arrivals(run)
         self.reported, self.memory = 0, memory_errors()
 
     def run(self):
         while True:
             data, peer = self.sock.recvfrom(65536)
-            mark = parsed(data)
-            if not mark or mark[0] != self.run_id or mark[3] != ASK:
+            if not self.arrivals.keep(data):
                 continue
-            group, sequence = mark[1], mark[2]
-            if not intact(data, sequence):
-                self.damaged[group] = self.damaged.get(group, 0) + 1
-                continue
-            self.arrived.setdefault(group, {})[sequence] = len(data)
             try:
                 self.sock.sendto(data[:HEADER.size - 1] + bytes([ANSWER]) + data[HEADER.size:], peer)
             except OSError:
                 pass  # an answer the kernel refuses is a lost answer, and is counted as one by the asking side
 
-    def report(self, group):
-        sizes = Counter(list(self.arrived.get(group, {}).values()))
+    def report(self, group, per_port):
         # The socket outlives the group: what earlier groups were told already is not this one's loss.
         drops = max(self.reported, own_drops(self.sock) - (memory_errors() - self.memory))
         own, self.reported = drops - self.reported, drops
-        return {'arrived': sizes, 'damaged': self.damaged.get(group, 0), 'ownDrops': own}
+        return dict(self.arrivals.report(group, per_port), ownDrops=own)
+
+
+class Watcher(threading.Thread):
+    """Counts marked datagrams as they come into this namespace for a port that an application has, which answers nothing."""
+
+    def __init__(self, run, port):
+        super().__init__(daemon=True)
+        self.port, self.arrivals = port, Arrivals(run)
+        self.sock = datagrams_to(port)
+        self.sock.setblocking(True)
+
+    def run(self):
+        while True:
+            self.arrivals.keep(payload_to(self.port, self.sock.recv(65536)))
+
+    def report(self, group, per_port):
+        dropped = struct.unpack('II', self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+        if not listened_to(self.port):
+            return {'arrived': {}, 'firsts': 0, 'damaged': 0, 'ownDrops': 0}  # it came in, and nobody took it
+        return dict(self.arrivals.report(group, per_port), ownDrops=dropped)
+
+
+def listened_to(port):
+    """Whether a UDP socket of this namespace is bound to the port; where that cannot be read, nothing is held against it."""
+    read = False
+    for path in ('/proc/self/net/udp', '/proc/self/net/udp6'):
+        try:
+            with open(path) as table:
+                next(table)
+                if any(int(line.split()[1].rsplit(':', 1)[1], 16) == port for line in table):
+                    return True
+                read = True
+        except (OSError, ValueError, StopIteration, IndexError):
+            pass
+    return not read
+
+
+def datagrams_to(port):
+    """A socket that gets copies of whole IPv4 UDP datagrams to that port, whoever has it."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+    enlarge(sock)
+    # ldb [9], jeq 17, ldh [6], jset 0x1fff, ldxb 4*([0]&15), ldh [x+2], jeq port.
+    steps = ((0x30, 0, 0, 9), (0x15, 0, 6, 17), (0x28, 0, 0, 6), (0x45, 4, 0, 0x1FFF), (0xB1, 0, 0, 0), (0x48, 0, 0, 2),
+             (0x15, 0, 1, port), (0x06, 0, 0, 65535), (0x06, 0, 0, 0))
+    program = array.array('B', b''.join(struct.pack('HBBI', *step) for step in steps))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('HP', len(steps), program.buffer_info()[0]))
+    return sock
+
+
+def payload_to(port, data):
+    """Of a packet to that port. Its source may not be translated back yet; some may have come before the filter."""
+    start = (data[0] & 15) * 4
+    if len(data) < start + 8 or data[9] != socket.IPPROTO_UDP:
+        return b''
+    there, length = struct.unpack_from('!HH', data, start + 2)
+    return data[start + 8:start + length] if there == port else b''
 
 
 class Software:
@@ -294,24 +369,9 @@ class Tuple:
 
     def __init__(self, port):
         self.port = port
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-        enlarge(self.sock)
-        # Whole UDP datagrams to that port: ldb [9], jeq 17, ldh [6], jset 0x1fff, ldxb 4*([0]&15), ldh [x+2], jeq port.
-        steps = ((0x30, 0, 0, 9), (0x15, 0, 6, 17), (0x28, 0, 0, 6), (0x45, 4, 0, 0x1FFF), (0xB1, 0, 0, 0), (0x48, 0, 0, 2),
-                 (0x15, 0, 1, port), (0x06, 0, 0, 65535), (0x06, 0, 0, 0))
+        self.sock = datagrams_to(port)
         self.icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self.icmp.setblocking(False)
-        program = array.array('B', b''.join(struct.pack('HBBI', *step) for step in steps))
-        self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack('HP', len(steps), program.buffer_info()[0]))
-
-    def payload(self, data):
-        """Of a packet to that port. Its source may not be translated back yet; some may have come before the filter."""
-        start = (data[0] & 15) * 4
-        if len(data) < start + 8 or data[9] != socket.IPPROTO_UDP:
-            return b''
-        port, length = struct.unpack_from('!HH', data, start + 2)
-        return data[start + 8:start + length] if port == self.port else b''
-
 
     def refuses(self, data):
         """
@@ -330,7 +390,7 @@ class Sender:
 
     def __init__(self, run, order):
         self.run, self.order = run, order
-        self.sent, self.refused, self.answers = {}, {}, {}
+        self.sent, self.refused, self.answers, self.firsts = {}, {}, {}, 0
         self.strange = set()
         group = order['group']
         self.words = Dns(run, group, order['zone']) if 'zone' in order else Echo(run, group)
@@ -386,7 +446,7 @@ class Sender:
             raw = Software(*there, source_port=sock.getsockname()[1])
             return lambda: raw.send
         if source == 'fresh':
-            return lambda: on(0)
+            return several(lambda: on(0), order.get('perPort', 1))
         if source == 'sequence':
             ports = iter(range(order['firstPort'], 65536))
             return lambda: on(next(ports))
@@ -408,6 +468,7 @@ class Sender:
                         meeting.wait(sequence + 1)  # nothing may come between this and the sending
                     send(data)
                     self.sent[size] = self.sent.get(size, 0) + 1
+                    self.firsts += sequence % order.get('perPort', 1) == 0
                 except OSError as error:
                     name = errno.errorcode.get(error.errno, str(error.errno))
                     self.refused.setdefault(name, {}).setdefault(size, 0)
@@ -444,7 +505,20 @@ class Sender:
         strange = len(self.strange - set(self.answers))
         servfail = len(self.words.servfail - set(self.answers))
         return {'sent': self.sent, 'refused': self.refused, 'answered': answered, 'strange': strange, 'ownDrops': drops,
-                'servfail': servfail}
+                'servfail': servfail, 'firsts': self.firsts}
+
+
+def several(make, times):
+    """A function that makes anew only what so many calls were given."""
+    left, made = 0, None
+
+    def get():
+        nonlocal left, made
+        if left == 0:
+            left, made = times, make()
+        left -= 1
+        return made
+    return get
 
 
 def main():
@@ -455,7 +529,7 @@ def main():
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
     except (OSError, ValueError):
         pass  # fewer fresh ports at once; the kernel says so per datagram (EMFILE), and those were never sent
-    listener = None
+    listener = watcher = None
     for line in iter(sys.stdin.readline, ''):
         order = json.loads(line)
         run = bytes.fromhex(order['run'])
@@ -466,11 +540,16 @@ def main():
                 answer = {'port': listener.port}
             elif order['op'] == 'send':
                 answer = Sender(run, order).go()
+            elif order['op'] == 'watch':
+                if not watcher:
+                    watcher = Watcher(run, order['port'])
+                    watcher.start()
+                answer = {}
             elif order['op'] == 'meet':
                 page = place_to_meet()  # stays open, since the path leads through this process
                 answer = {'path': '/proc/%d/fd/%d' % (os.getpid(), page.fileno())}
             else:
-                answer = listener.report(order['group'])
+                answer = (watcher if order.get('silent') else listener).report(order['group'], order.get('perPort', 1))
         except Exception as error:  # the caller gets the reason; the process goes on for the next order
             answer = {'error': '%s: %s' % (type(error).__name__, error)}
         sys.stdout.write(json.dumps(answer) + '\n')

@@ -15,6 +15,7 @@ export interface SendOrder {
   rate: number;
   waitMs: number;
   source?: string;
+  perPort?: number;
   firstPort?: number;
   df?: boolean;
   checksum?: string;
@@ -83,6 +84,16 @@ export class Prober {
 
   async report(group: number): Promise<ReportAnswer> {
     return this.ask<ReportAnswer>({ op: 'report', group }, 5_000);
+  }
+
+  /** Counts from now on what comes in for a port that an application has. */
+  async watch(port: number): Promise<void> {
+    await this.ask({ op: 'watch', port }, 5_000);
+  }
+
+  /** What the watch saw of a group, of which so many left from each source port. */
+  async watched(group: number, perPort: number): Promise<ReportAnswer> {
+    return this.ask<ReportAnswer>({ op: 'report', group, silent: true, perPort }, 5_000);
   }
 
   /** Whether it is there and lives so long still. */

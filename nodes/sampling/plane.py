@@ -1,4 +1,4 @@
-"""Reads kube-proxy on this node and what it has programmed: plane.py ADDRESS:PORT … prints one JSON object.
+"""Reads kube-proxy on this node and what it has programmed: plane.py CLIENT ADDRESS:PORT … prints one JSON object.
 
 It changes nothing and asks only this node: its processes, kube-proxy's own loopback ports, its rules.
 """
@@ -80,9 +80,24 @@ def metrics(text):
     return values
 
 
-def iptables(text, wanted):
-    """Service address -> endpoints, followed through kube-proxy's chains of the nat table."""
-    jumps, ends, tops = {}, {}, {}
+def holds(path, client):
+    """Whether such a list of the kernel's holds the client. What has expired is gone from it once a rule has asked it."""
+    with open(path) as file:
+        return any(line.startswith('src=%s ' % client) for line in file)
+
+
+def kept_by(binds, tops):
+    """Of the Services that keep their clients: the endpoint of this client, by address. None where that cannot be read."""
+    try:
+        return {name: end for name, end in ((name, binds(top)) for name, top in tops.items()) if end is not None}
+    except OSError as error:
+        missing['affinity'] = str(error)
+        return None
+
+
+def iptables(text, wanted, client, lists='/proc/net/xt_recent'):
+    """Service address -> endpoints, followed through kube-proxy's chains of the nat table; and -> the one kept for the client."""
+    jumps, ends, tops, kept = {}, {}, {}, {}
     for line in text.splitlines():
         if not line.startswith('-A KUBE-'):
             continue
@@ -94,6 +109,9 @@ def iptables(text, wanted):
                 tops['%s:%s' % (address.group(1) if address else '*', port.group(1))] = jump.group(1)
         elif jump:
             jumps.setdefault(chain, []).append(jump.group(1))
+            recent = re.search(r'-m recent --rcheck .*--name (\S+)', line)
+            if recent:
+                kept.setdefault(chain, []).append((recent.group(1), jump.group(1)))
         else:
             end = re.search(r'-p udp .*--to-destination (\S+)', line)
             if end:
@@ -104,11 +122,23 @@ def iptables(text, wanted):
             return {ends[chain]}
         return {end for one in jumps.get(chain, []) if one not in seen for end in leads(one, seen + (chain,))}
 
-    return {name: sorted(leads(tops[top])) if top else []
-            for name in wanted for top in [name if name in tops else '*:' + name.rsplit(':', 1)[1]] if top in tops}
+    def binds(chain, depth=0):
+        """The endpoint kept for the client, '' where there is none; None: this Service keeps none for anybody."""
+        # In the order of the rules: a client that several lists hold goes where the first of them leads.
+        for name, end in kept.get(chain, []):
+            if holds(os.path.join(lists, os.path.basename(name)), client):
+                return ends.get(end, '')
+        if chain in kept:
+            return ''
+        further = [one for one in jumps.get(chain, []) if one.startswith(('KUBE-SVC', 'KUBE-SVL'))] if depth < 2 else []
+        return next((end for end in (binds(one, depth + 1) for one in further) if end is not None), None)
+
+    found = {name: tops[top] for name in wanted
+             for top in [name if name in tops else '*:' + name.rsplit(':', 1)[1]] if top in tops}
+    return {name: sorted(leads(top)) for name, top in found.items()}, kept_by(binds, found)
 
 
-def nftables(text, wanted):
+def nftables(text, wanted, client):
     """The same from the table that kube-proxy writes in nftables mode."""
     chains, chain = {}, None
     for line in text.splitlines():
@@ -128,6 +158,18 @@ def nftables(text, wanted):
                 ends |= leads(one, depth + 1)
         return ends
 
+    def binds(name):
+        """The endpoint kept for the client, '' where there is none; None: this Service keeps none for anybody."""
+        body = joined.get(name, '')
+        sets = re.findall(r'ip saddr @(affinity-\S+) goto (endpoint-\S+)', body)
+        for held, end in sets:
+            elements = re.search(r'\tset %s \{\n(.*?)\n\t\}' % re.escape(held), text, re.S)
+            if elements and re.search(r'[{,]\s*%s[\s,}]' % re.escape(client), elements.group(1).partition('elements')[2] + '}'):
+                return next(iter(leads(end)), '')
+        # From outside it is one chain further.
+        further = re.search(r'goto (service-\S+)', body)
+        return '' if sets else binds(further.group(1)) if further and further.group(1) != name else None
+
     found = {}
     for name in wanted:
         address, port = name.rsplit(':', 1)
@@ -135,28 +177,28 @@ def nftables(text, wanted):
             r'%s \. udp \. %s(?: comment \"[^\"]*\")? : goto ((?:service|external)-\S+?)[\s,}]' % (re.escape(address), port), text) or re.search(
             r'[{,]\s*udp \. %s(?: comment \"[^\"]*\")? : goto ((?:service|external)-\S+?)[\s,}]' % port, text)
         if match:
-            found[name] = sorted(leads(match.group(1)))
-    return found
+            found[name] = match.group(1)
+    return {name: sorted(leads(top)) for name, top in found.items()}, kept_by(binds, found)
 
 
-def programmed(wanted):
+def programmed(wanted, client):
     rules = run('iptables-save', '-t', 'nat')
     if rules and '-A KUBE-SERVICES' in rules:
-        return iptables(rules, wanted), 'iptables'
+        return iptables(rules, wanted, client) + ('iptables',)
     table = run('nft', 'list', 'table', 'ip', 'kube-proxy')
     if table is not None:
         missing.pop('iptables-save', None)
-        return nftables(table, wanted), 'nftables'
+        return nftables(table, wanted, client) + ('nftables',)
     missing.pop('nft', None)  # there is no such table
     legacy = run('iptables-legacy-save', '-t', 'nat') if os.path.exists('/proc/net/ip_tables_names') else None
     missing.pop('iptables-legacy-save', None)
     if legacy and '-A KUBE-SERVICES' in legacy:
-        return iptables(legacy, wanted), 'iptables'
-    return ({} if rules is not None else None), ''
+        return iptables(legacy, wanted, client) + ('iptables',)
+    return ({} if rules is not None else None), None, ''
 
 
 def main():
-    wanted = sys.argv[1:]
+    client, *wanted = sys.argv[1:]
     answer = {'process': process(), 'mode': '', 'health': ''}
     # A stopped kube-proxy takes connections and answers none: all three are waited for at the same time.
     asked = [(10256, '/healthz'), (10249, '/proxyMode'), (10249, '/metrics')]
@@ -164,7 +206,7 @@ def main():
     threads = [threading.Thread(target=lambda one=one: answers.update({one: get(*one)})) for one in asked]
     for thread in threads:
         thread.start()
-    answer['programmed'], seen = programmed(wanted)
+    answer['programmed'], answer['bound'], seen = programmed(wanted, client)
     for thread in threads:
         thread.join()
     health, mode, numbers = (answers[one] for one in asked)

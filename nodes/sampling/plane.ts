@@ -14,6 +14,7 @@ const Answer = z.object({
   queued: z.boolean().optional(),
   restoreFailures: z.number().optional(),
   programmed: z.record(z.string(), z.array(z.string())).optional(),
+  bound: z.record(z.string(), z.string()).optional(),
   legacyChains: z.number().optional(),
   bridgeCalls: z.number().optional(),
   missing: z.record(z.string(), z.string()),
@@ -22,10 +23,16 @@ const Answer = z.object({
 /**
  * kube-proxy on one node, and where the rules there lead each of these addresses.
  * @param addresses `address:port` of the Service
+ * @param client whose session affinity is looked up
  * @throws Error that says why it could not be read
  */
-export async function readPlane(shell: Shell, node: string, addresses: readonly string[]): Promise<Plane> {
-  const outcome = await run(shell, { argv: ['python3', '-I', '-c', script, ...addresses], deadlineMs });
+export async function readPlane(
+  shell: Shell,
+  node: string,
+  addresses: readonly string[],
+  client: string,
+): Promise<Plane> {
+  const outcome = await run(shell, { argv: ['python3', '-I', '-c', script, client, ...addresses], deadlineMs });
   if (outcome.kind !== 'exited') throw new Error(`${node}: ${outcome.why}`);
   if (outcome.code !== 0) throw new Error(`${node}: ${outcome.stderr.trim().split('\n').at(-1)?.slice(0, 200) ?? ''}`);
   return Answer.parse(JSON.parse(outcome.stdout)) as Plane;

@@ -40,8 +40,8 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
   };
   const control = { step: 'control', after: edge({ ...one.control, failed: {}, now: {} }) };
   const taken = one.windows.flatMap(({ step, probe, ...seen }) => {
-    const route = methodology.steps.find(({ id }) => id === step)?.probe.route;
-    const oneWay = route === 'path' || route === 'reverse';
+    const { route, silent } = methodology.steps.find(({ id }) => id === step)?.probe ?? {};
+    const oneWay = route === 'path' || route === 'reverse' || silent === true;
     const chips = Array.isArray(probe.lost) ? probe.lost.map((_, chip) => chip) : [undefined];
     return chips.map((chip) => ({
       step,
@@ -179,6 +179,7 @@ function probeOf(form: ProbeForm, oneWay: boolean, chip = 0): ProbeResult {
     strange: form.strange,
     oneWay,
     ownDrops: form.ownDrops,
+    ...(form.firsts && { firsts: { sent: form.firsts.sent, arrived: form.firsts.sent - form.firsts.lost } }),
     bySize: sizes,
   };
 }

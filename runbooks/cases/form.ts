@@ -34,6 +34,8 @@ const ProbeForm = z.strictObject({
   ownDrops: Count.default(0),
   /** Answers from another address than was asked. */
   strange: Count.default(0),
+  /** Of a silent step: the first datagrams of their source ports, and how many of those were among the lost. */
+  firsts: z.strictObject({ sent: Count, lost: Count.default(0) }).optional(),
   size: Count.default(64),
 });
 export type ProbeForm = z.infer<typeof ProbeForm>;
@@ -112,6 +114,8 @@ const ClusterForm = z.strictObject({
       externalPolicy: z.enum(['Cluster', 'Local']),
       internalPolicy: z.enum(['Cluster', 'Local']),
       hints: z.boolean(),
+      affinity: z.enum(['None', 'ClientIP']),
+      affinitySeconds: Count,
       endpoints: z.array(Endpoint),
       selector: z.string(),
       selected: Count,
@@ -150,6 +154,7 @@ const PlaneForm = z.union([
       queued: z.boolean(),
       restoreFailures: Count,
       programmed: z.record(z.string(), z.array(z.string())),
+      bound: z.record(z.string(), z.string()),
       legacyChains: Count,
       bridgeCalls: Count,
       missing: z.record(z.string(), z.string()),

@@ -31,6 +31,13 @@ export const sent = (one: Partial<SendAnswer>): SendAnswer => ({
   answered: {},
   strange: 0,
   ownDrops: 0,
+  firsts: 0,
   ...one, // prettier-ignore
 });
-export const heard = (one: Partial<ReportAnswer>): ReportAnswer => ({ arrived: {}, damaged: 0, ownDrops: 0, ...one });
+export const heard = (one: Partial<ReportAnswer>): ReportAnswer => ({
+  arrived: {},
+  firsts: 0,
+  damaged: 0,
+  ownDrops: 0,
+  ...one,
+});
