@@ -1,3 +1,4 @@
+import { hostPortFacts } from './host-port.ts';
 import { type Evidence, type Window, beyondControl, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
@@ -13,7 +14,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'hostPort',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -52,6 +53,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     sizes: sizeFacts(evidence),
     masquerade: masqueradeFacts(full),
     stale: staleFacts(evidence, window, place),
+    hostPort: hostPortFacts(evidence, window, place, probedFlow(evidence)),
     path: pathFacts(evidence, window),
     service: serviceFacts(evidence, place),
     plane: planeFacts(evidence, place),
@@ -70,6 +72,7 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
     plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
     staleFlow: probedFlow(evidence) !== undefined,
     nodePort: path.service?.frontends?.some(({ kind }) => kind === 'node') === true,
+    hostPort: path.hostPorts?.some(({ probe }) => probe === 'echo') === true,
     senderIsNode: path.places[0]?.address === path.places[0]?.nodeAddress,
   };
 }
@@ -80,6 +83,7 @@ export const situationNames = [
   'plainMasquerade',
   'staleFlow',
   'nodePort',
+  'hostPort',
   'senderIsNode',
 ] as const;
 

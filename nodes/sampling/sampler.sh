@@ -1,4 +1,4 @@
-# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@SERVICE…]
+# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@ADDRESS/PORT…]
 # POSIX sh, also busybox's. It changes nothing. Each part is bounded in bytes and time, and says how it ended:
 #   #NONCE begin NAME / …lines… / #NONCE rc STATUS / #NONCE end NAME     (no rc: the part was cut at its bound)
 #   #NONCE miss NAME why                                                (it could not be read at all)
@@ -151,15 +151,15 @@ entries() {
     echo "#$N miss entries the table has $count entries, too many to list"
     return
   fi
-  [ -z "$services" ] || needs entries conntrack || return 0
+  [ -z "$flows" ] || needs entries conntrack || return 0
   # shellcheck disable=SC2016,SC2086
-  $bounded sh -c 'for address; do conntrack -L -p udp --orig-dst "$address" 2>/dev/null || exit; done' sh $services ||
+  $bounded sh -c 'for to; do conntrack -L -p udp --orig-dst "${to%/*}" --orig-port-dst "${to#*/}" 2>/dev/null || exit; done' sh $flows ||
     echo "#$N miss entries conntrack -L failed with status $?"
 }
 
-routes= services=
+routes= flows=
 for word in "$@"; do
-  case $word in @*) services="$services ${word#@}" ;; *) routes="$routes $word" ;; esac
+  case $word in @*) flows="$flows ${word#@}" ;; *) routes="$routes $word" ;; esac
 done
 
 part identity 2048 identity
