@@ -140,7 +140,7 @@ async function checkPlace(shells: ShellPool, place: Place): Promise<Finding> {
   const about = place.netns === undefined && place.pid === undefined ? place.name : `${place.name} on ${place.node}`;
   const started = Date.now();
   try {
-    const sample = await takeSample(shells.of(place.node), place, { mode: 'full', routes: [], services: [] });
+    const sample = await takeSample(shells.of(place.node), place, { mode: 'full', routes: [], flowsTo: [] });
     const lacks = [...blindness(sample), ...lacking(sample)];
     const ms = Date.now() - started;
     return {

@@ -1,9 +1,11 @@
 import type { V1Node, V1Pod, V1Service } from '@kubernetes/client-node';
 import type { ClusterView, Frontend, ServiceView } from '../domain/cluster.ts';
 import { type End, textOf } from '../domain/cluster-target.ts';
+import { podsListed } from '../domain/facts/host-port.ts';
 import { type Path, type PathService, type Place, type Role, TargetError } from '../domain/target.ts';
 import type { Reader } from './api.ts';
 import { readDataPlane } from './data-plane.ts';
+import { readHostPorts } from './host-ports.ts';
 import { readPolicies } from './policies.ts';
 import { probeOf, readService } from './service.ts';
 
@@ -54,6 +56,8 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     ...receivers.flatMap(({ pod }) => (pod ? [{ end: 'receiver' as const, pod }] : [])),
   ];
   const backend = service?.view.endpoints[0]?.port ?? 0;
+  const hostPorts =
+    last?.pod && (await readHostPorts(reader, at.object(last.place.node), last.pod, echoedPort(service, last)));
   const view: ClusterView = {
     dataPlane: await plane,
     policies: service ? await readPolicies(reader, ends, backend) : [],
@@ -69,6 +73,7 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     places: [sender.place, ...hops.values(), ...others, ...(end ? [end] : []), ...(last ? [last.place] : [])],
     ...(peer && { peer }),
     ...(service && { service: pathService(service.view, service.object, frontends) }),
+    ...(hostPorts && { hostPorts }),
   };
   return { path, view };
 }
@@ -110,6 +115,11 @@ class Places {
       );
     const address = addressOf(node);
     return { name, role, node: name, address, nodeAddress: address, uid: node.metadata?.uid ?? '' };
+  }
+
+  /** A node that a place was made of. */
+  object(name: string): V1Node {
+    return this.nodes.get(name) ?? {};
   }
 
   /** A pod of the host's network is its node, under the node's own name. */
@@ -198,12 +208,18 @@ function furtherAddresses(service: ServiceView, nodes: V1Node[], sender: Place |
 async function peerOf(reader: Reader, at: Places, { place, pod }: Found): Promise<Place | undefined> {
   if (!pod || pod.spec?.hostNetwork) return undefined;
   const fieldSelector = `spec.nodeName=${place.node},status.phase=Running`;
-  const list = await reader.may('Pods of all namespaces', () => reader.core.listPodForAllNamespaces({ fieldSelector }));
+  const list = await reader.may(podsListed, () => reader.core.listPodForAllNamespaces({ fieldSelector }));
   const peer = list?.items.find(
     ({ metadata, spec, status }) =>
       !spec?.hostNetwork && status?.podIP && !metadata?.deletionTimestamp && metadata?.uid !== place.uid,
   );
   return peer && at.pod(peer, 'sender');
+}
+
+/** The port of a probed endpoint where its Service lets the application be probed by what it sends back. */
+function echoedPort(service: { view: ServiceView; object: V1Service } | undefined, { pod }: Found): number | undefined {
+  if (!service || probeOf(service.object, service.view).probe !== 'echo') return undefined;
+  return service.view.endpoints.find((one) => one.pod === pod?.metadata?.name)?.port;
 }
 
 function pathService(service: ServiceView, object: V1Service, frontends: Frontend[]): PathService {

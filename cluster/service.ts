@@ -5,7 +5,7 @@ import { TargetError } from '../domain/target.ts';
 import type { Reader } from './api.ts';
 
 /** Set on a Service by who owns it: whether undrop may send datagrams to the application, and of a DNS server its zone. */
-const probeAnnotation = 'undrop.dev/probe';
+export const probeAnnotation = 'undrop.dev/probe';
 const zoneAnnotation = 'undrop.dev/zone';
 
 /**

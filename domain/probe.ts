@@ -2,10 +2,10 @@ import { z } from 'zod';
 
 /**
  * Where the datagrams of a probe go: undrop's own listener at the far end (either way), or the Service's application by the
- * Service's address, a node's port, its endpoint's own address, or on a flow that is there already. `pinned`: straight to
- * the endpoint that session affinity keeps for the sender; `others`: straight to each of the others.
+ * Service's address, a node's port, its endpoint's own address, a pod's by its host port, or on a flow that is there
+ * already. `pinned`: straight to the endpoint that session affinity keeps for the sender; `others`: to each of the others.
  */
-const Route = z.enum(['path', 'reverse', 'service', 'nodeport', 'endpoint', 'flow', 'pinned', 'others']);
+const Route = z.enum(['path', 'reverse', 'service', 'nodeport', 'endpoint', 'hostport', 'flow', 'pinned', 'others']);
 
 /** One probe of the runbook: what is sent in one window. */
 export const Probe = z.strictObject({

@@ -6,12 +6,12 @@ import type { Methodology, Step } from './runbook.ts';
 import { type Path, receiverOf } from './target.ts';
 
 /** Routes that need no listener or endpoint at the far end. */
-const reach = new Set(['service', 'flow', 'nodeport']);
+const reach = new Set(['service', 'flow', 'nodeport', 'hostport']);
 
 /** Whether a step can be taken on a path: a Service without endpoints has nobody who listens. */
 export function possible({ probe }: Step, path: Path): boolean {
   // A headless Service has no address of its own.
-  if ((probe.route === 'service' || probe.route === 'flow') && path.service?.address === '') return false;
+  if (probe.route === 'service' && path.service?.address === '') return false;
   return reach.has(probe.route) || receiverOf(path) !== undefined;
 }
 

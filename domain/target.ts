@@ -28,6 +28,20 @@ export interface Path {
   /** Another pod on the sender's node: it sends at the same time where two sources must collide. */
   peer?: Place;
   service?: PathService;
+  /** UDP ports of the receiver's node that lead to the receiver. Known where that is a pod of a cluster. */
+  hostPorts?: HostPort[];
+}
+
+/** A UDP port of a node that leads to a pod: by the CNI's portmap, or as the pod is on the node's own network. */
+export interface HostPort {
+  node: string;
+  /** By which it is reached; probes go to the first. */
+  addresses: string[];
+  port: number;
+  /** Pods of the node that have it now: two of them while one is replaced. */
+  owners: { pod: string; address: string; port: number }[];
+  /** Whether the application behind it may be probed. */
+  probe: 'echo' | 'none';
 }
 
 export interface PathService extends ServiceSpec {

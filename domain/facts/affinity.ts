@@ -54,22 +54,25 @@ export function affinityFacts(evidence: Evidence): object {
     const probe = evidence.windows.find(({ step }) => step === name)?.probe;
     return { taken: probe !== undefined, sent: probe?.sent ?? 0, lost: probe?.lost ?? 0 };
   };
+  const bound = (): string => {
+    const { endpoint, why } = readingOf(evidence);
+    if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
+    return endpoint;
+  };
   return {
     on: service.affinity === 'ClientIP',
     seconds: service.affinitySeconds,
     endpoints: chosenFrom(evidence).length,
     client: evidence.path.places[0]?.address ?? '',
     /** `address:port`; '' where the node keeps none for this client. */
-    get bound(): string {
-      const { endpoint, why } = readingOf(evidence);
-      if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
-      return endpoint;
+    get bound() {
+      return bound();
     },
     /** The same in words; that it could not be read says whoever needs it. */
     to: readingOf(evidence).endpoint || 'no endpoint in particular',
     /** Rules that are out of date keep clients on endpoints that are gone. */
     get serves(): boolean {
-      return chosenFrom(evidence).some((one) => named(one) === this.bound);
+      return chosenFrom(evidence).some((one) => named(one) === bound());
     },
     /** The probes have renewed it when it was read. */
     get until() {

@@ -4,6 +4,7 @@ import type { Sample } from '../sample.ts';
 import { type Place, receiverOf } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
 import { affinityFacts, affinityToTest } from './affinity.ts';
+import { hostPortFacts } from './host-port.ts';
 import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
 import { probedFlow, staleFacts } from './stale.ts';
@@ -14,7 +15,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'affinity',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'affinity', 'hostPort',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -60,6 +61,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     sizes: sizeFacts(evidence),
     masquerade: masqueradeFacts(full),
     stale: staleFacts(evidence, window, place),
+    hostPort: hostPortFacts(evidence, window, place, probedFlow(evidence)),
     path: pathFacts(evidence, window),
     service: serviceFacts(evidence, place),
     plane: planeFacts(evidence, place),
@@ -86,6 +88,7 @@ export function situationOf(evidence: Evidence): Record<string, unknown> {
     plainMasquerade: samples.some((sample) => masqueradeFacts(sample).plain),
     staleFlow: probedFlow(evidence) !== undefined,
     nodePort: path.service?.frontends?.some(({ kind }) => kind === 'node') === true,
+    hostPort: path.hostPorts?.some(({ probe }) => probe === 'echo') === true,
     senderIsNode: path.places[0]?.address === path.places[0]?.nodeAddress,
   };
 }
@@ -98,6 +101,7 @@ export const situationNames = [
   'plainMasquerade',
   'staleFlow',
   'nodePort',
+  'hostPort',
   'senderIsNode',
 ] as const;
 

@@ -1,6 +1,6 @@
 import { type Delta, type Evidence, type Window, beyondControl, ruleParts } from '../evidence.ts';
 import type { Rule, Sample } from '../sample.ts';
-import type { Place } from '../target.ts';
+import type { Path, Place } from '../target.ts';
 import { unread } from './unread.ts';
 
 /**
@@ -26,6 +26,7 @@ const toApplication = new Set([
   'nodeport',
   'endpoint',
   'flow',
+  'hostport',
   'oneway',
   'oneway-nodeport',
   'pinned',
@@ -55,16 +56,22 @@ export function focusOf(evidence: Evidence, window: Window, place: Place): Focus
   };
 }
 
-/** Only the socket on the Service's port can have lost what was sent there. */
+/** The application's ports, where the target tells them. */
+const portsOf = ({ service, hostPorts = [] }: Path): number[] =>
+  [...(service?.endpoints ?? []), ...hostPorts.flatMap(({ owners }) => owners)].map(({ port }) => port);
+
+/** Only the socket on the application's port can have lost what was sent there. */
 function isTarget({ path }: Evidence, { step }: Window, after: Sample | undefined, inode: string): boolean {
-  if (!path.service || !toApplication.has(step)) return true;
+  const ports = portsOf(path);
+  if ((!path.service && ports.length === 0) || !toApplication.has(step)) return true;
   const port = after?.sockets.find((socket) => String(socket.inode) === inode)?.port;
-  return path.service.endpoints.some((endpoint) => endpoint.port === port);
+  return port !== undefined && ports.includes(port);
 }
 
 /** The application's socket where none has dropped anything: that it was seen, and stood still, is knowledge as well. */
 function quietTarget(evidence: Evidence, window: Window, after: Sample | undefined): string {
-  if (!evidence.path.service || !toApplication.has(window.step)) return '';
+  const { path } = evidence;
+  if ((!path.service && portsOf(path).length === 0) || !toApplication.has(window.step)) return '';
   const target = after?.sockets.find(({ inode }) => isTarget(evidence, window, after, String(inode)));
   return target ? String(target.inode) : '';
 }

@@ -1,8 +1,9 @@
 import { frontendsOf } from '../cluster.ts';
 import { type Evidence, type Window, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
-import type { Entry } from '../sample.ts';
-import type { Place } from '../target.ts';
+import { type Entry, flowText, sameFlow } from '../sample.ts';
+import type { PathService, Place } from '../target.ts';
+import { echoesAt, staleHostEntries } from './host-port.ts';
 import { unread } from './unread.ts';
 
 /** Stale entries of one kind: `dead` lead to what is no endpoint, `untranslated` to the Service's own address. */
@@ -33,7 +34,7 @@ export function staleFacts(
   if (!service) return unread('the target is no Service with endpoints');
   if (!sample || 'entries' in sample.missing)
     return unread(`conntrack entries could not be listed here: ${sample?.missing['entries'] ?? 'no sample'}`);
-  const all = staleEntries(evidence, place);
+  const all = serviceEntries(evidence, place);
   if (sample.cut.includes('entries') && all.length === 0)
     return unread('the list of conntrack entries was cut, and none of those seen is stale');
   const probed = probedFlow(evidence);
@@ -46,7 +47,7 @@ export function staleFacts(
       lost: ours && window.step === 'flow' ? (window.probe?.lost ?? 0) : 0,
       ours: ours !== undefined,
       to: shown?.replySource ?? '',
-      flow: shown ? `${shown.source}:${shown.sourcePort} -> ${shown.destination}:${shown.destinationPort}` : '',
+      flow: shown ? flowText(shown) : '',
     };
   };
   // New flows through the Service; where its application is not to be probed, to the endpoint itself.
@@ -58,29 +59,38 @@ export function staleFacts(
 
 const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destination ? 'untranslated' : 'dead');
 
-const sameFlow = (a: Entry, b: Entry): boolean => a.source === b.source && a.sourcePort === b.sourcePort;
-
 /**
- * The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name. Of several it is the
- * one that expires last: others may be gone, with their loss, before a plan is approved.
+ * The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name, and only to an
+ * application that may be probed. Of several it is the one that expires last: others may be gone, with their loss, before
+ * a plan is approved.
  */
 export function probedFlow(evidence: Evidence): Entry | undefined {
-  const { places } = evidence.path;
+  const { places, service } = evidence.path;
   const ours = places
     .flatMap((place) => staleEntries(evidence, place))
-    .filter(({ source }) => source === places[0]?.address);
+    .filter((entry) => entry.source === places[0]?.address)
+    .filter((entry) =>
+      isOf(service, entry) ? service?.probe === 'echo' || service?.probe === 'dns' : echoesAt(evidence, entry),
+    );
   return ours.toSorted((a, b) => b.timeout - a.timeout)[0];
 }
 
-/** The stale entries themselves, for probing their flow and for deleting exactly them. */
+/** The stale entries themselves, of the Service and of the target's host ports, for deleting exactly them. */
 export function staleEntries(evidence: Evidence, place: Place): Entry[] {
+  const ofService = serviceEntries(evidence, place);
+  const { service } = evidence.path;
+  return [...ofService, ...staleHostEntries(evidence, place).filter((entry) => !isOf(service, entry))];
+}
+
+const isOf = (service: PathService | undefined, { destination, destinationPort }: Entry): boolean =>
+  service !== undefined &&
+  frontendsOf(service).some(({ address, port }) => destination === address && destinationPort === port);
+
+function serviceEntries(evidence: Evidence, place: Place): Entry[] {
   const { service } = evidence.path;
   if (!service) return [];
   const alive = (entry: Entry): boolean =>
     service.endpoints.some(({ address, port }) => entry.replySource === address && entry.replySourcePort === port);
   const entries = fullSample(evidence, place.name)?.entries ?? [];
-  const frontends = frontendsOf(service);
-  const ours = (entry: Entry): boolean =>
-    frontends.some(({ address, port }) => entry.destination === address && entry.destinationPort === port);
-  return entries.filter((entry) => ours(entry) && !alive(entry));
+  return entries.filter((entry) => isOf(service, entry) && !alive(entry));
 }

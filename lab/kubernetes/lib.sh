@@ -222,6 +222,31 @@ affinity_down() {
 # Whether a node's rules lead to so many endpoints of the Service.
 routed_to() { [ "$({ on "$1" iptables-save -t nat; on "$1" nft list table ip kube-proxy 2>/dev/null; } | grep -E '^-A KUBE-SEP|dnat' |
   grep -oE '10\.244\.[0-9]+\.[0-9]+( \. |:)9000' | sed 's/ \. /:/' | sort -u | wc -l)" = "$2" ]; }
+# The pod relay of namespace edge, whose UDP host port is 8053 of n2: relay [SED], by a sed program over its manifest.
+relay() {
+  {
+    sed "${1:-}" "$HERE/relay.yaml"
+    echo ---
+    kubectl -n edge create configmap lab --from-file="$HERE/../netns/echo.py" --dry-run=client -o yaml
+  } >"$STATE/relay.yaml"
+  # The controller may make the ServiceAccount between kubectl's look and its own making.
+  until_ok 10 kubectl apply -f "$STATE/relay.yaml"
+  kubectl -n edge wait --for=condition=Ready pod/relay --timeout=30s >/dev/null
+}
+relay_address() { kubectl -n edge get pod relay -o 'jsonpath={.status.podIP}'; }
+# Whether n2 tracks a flow to the host port that leads to this address.
+relay_flow() { on n2 conntrack -L -p udp --orig-dst 172.30.0.12 --orig-port-dst 8053 --reply-src "$1" 2>/dev/null | grep -q .; }
+relay_unrouted() { ! on n2 iptables-save -t nat | grep -q "to-destination $1:"; }
+# A client, in a pod or on a machine, that keeps its source port on a flow to the host port.
+keep_relay_flow() {
+  spawn flow "$1" python3 -I -c "$(cat "$HERE/../netns/client.py")" 172.30.0.12 8053 40200
+  until_ok 10 relay_flow "$(relay_address)"
+}
+relay_away() {
+  reap flow
+  kubectl -n edge delete pod relay --ignore-not-found --grace-period=1
+  on n2 conntrack -D -p udp --orig-port-dst 8053 >/dev/null 2>&1 || true
+}
 # Whether a node's rules lead the Service to this port of its endpoints.
 leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$"; }
 # Whether no rule of a node leads the Service anywhere.

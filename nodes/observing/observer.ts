@@ -7,6 +7,7 @@ import { senderMtu } from '../../domain/facts/sizes.ts';
 import { type Probe, type ProbeResult, addProbes, joinProbe, joinSilent, sweepSizes } from '../../domain/probe.ts';
 import type { Step } from '../../domain/runbook.ts';
 import { probedFlow } from '../../domain/facts/stale.ts';
+import type { Entry } from '../../domain/sample.ts';
 import { type Path, type Place, receiverOf } from '../../domain/target.ts';
 import { Prober, type SendOrder } from '../probing/prober.ts';
 import { readPlane } from '../sampling/plane.ts';
@@ -66,7 +67,7 @@ export class Observer {
   /** Samples all places at the same time. A place that cannot be read is named, and holds up no other. */
   async edge(mode: 'full' | 'light', signal?: AbortSignal): Promise<Edge> {
     const edge: Edge = { at: Date.now(), samples: {}, failed: {} };
-    const { service, places } = this.path;
+    const { places } = this.path;
     const ends = places.flatMap((place) => (place.role === 'hop' ? [] : [place.address, place.nodeAddress]));
     const reading = {
       mode,
@@ -83,7 +84,7 @@ export class Observer {
         try {
           edge.samples[place.name] = await takeSample(this.shells.of(place.node), await this.at(place), {
             ...reading,
-            services: service ? [...new Set(frontendsAt(service, place.node).map(({ address }) => address))] : [],
+            flowsTo: this.flowsTo(place.node),
           });
           this.silent.delete(place.name);
         } catch (error) {
@@ -112,9 +113,8 @@ export class Observer {
 
   /** kube-proxy on each node of a cluster's path that answers, or on one. Why one could not be read is in its `missing`. */
   private async planes(only?: string): Promise<Record<string, Plane>> {
-    const { service, places } = this.path;
-    const addressesAt = (node: string): string[] =>
-      service ? frontendsAt(service, node).map(({ address, port }) => `${address}:${port}`) : [];
+    const { places } = this.path;
+    const addressesAt = (node: string): string[] => this.flowsTo(node).map(({ address, port }) => `${address}:${port}`);
     const nodes = places.filter(
       (place) =>
         place.uid !== undefined && place.address === place.nodeAddress && (only === undefined || place.node === only),
@@ -130,6 +130,16 @@ export class Observer {
       ];
     });
     return Object.fromEntries(await Promise.all(read));
+  }
+
+  /** Where a node translates what is sent to the target: addresses and ports of its Service, and its host ports there. */
+  private flowsTo(node: string): { address: string; port: number }[] {
+    const { service, hostPorts = [] } = this.path;
+    const ports = hostPorts.filter((one) => one.node === node);
+    return [
+      ...(service ? frontendsAt(service, node) : []),
+      ...ports.flatMap(({ addresses, port }) => addresses.map((address) => ({ address, port }))),
+    ];
   }
 
   private async at(place: Place): Promise<Place> {
@@ -206,7 +216,7 @@ export class Observer {
     const listener = own ? await this.listener(to, needMs) : undefined;
     const order: SendOrder = {
       group: (this.group += 2),
-      ...this.destination(probe, to, listener?.port ?? 0),
+      ...this.destination(probe, evidence, to, listener?.port ?? 0),
       sizes,
       count: probe.count,
       rate,
@@ -216,7 +226,7 @@ export class Observer {
       df: probe.df,
       checksum: probe.checksum,
       ...(dns && { zone: service.zone ?? defaultZone }),
-      ...(probe.route === 'flow' && { tuple: this.staleTuple(evidence) }),
+      ...(probe.route === 'flow' && { tuple: tupleOf(staleFlow(evidence)) }),
     };
     if (probe.silent) return this.sendUnanswered(order, first, needMs, signal);
     if (probe.route === 'pinned' || probe.route === 'others') {
@@ -290,10 +300,17 @@ export class Observer {
     return addProbes(results);
   }
 
-  private destination(probe: Probe, to: Place, port: number): { address: string; port: number } {
-    const { service } = this.path;
-    if (probe.route === 'service' || probe.route === 'flow')
-      return { address: service?.address ?? '', port: service?.port ?? 0 };
+  private destination(probe: Probe, evidence: Evidence, to: Place, port: number): { address: string; port: number } {
+    const { service, hostPorts } = this.path;
+    if (probe.route === 'service') return { address: service?.address ?? '', port: service?.port ?? 0 };
+    if (probe.route === 'flow') {
+      const { destination, destinationPort } = staleFlow(evidence);
+      return { address: destination, port: destinationPort };
+    }
+    if (probe.route === 'hostport') {
+      const one = hostPorts?.find(({ probe: may }) => may === 'echo');
+      return { address: one?.addresses[0] ?? '', port: one?.port ?? 0 };
+    }
     if (probe.route === 'nodeport') {
       const frontend = service?.frontends?.find(({ kind }) => kind === 'node');
       return { address: frontend?.address ?? '', port: frontend?.port ?? 0 };
@@ -306,12 +323,6 @@ export class Observer {
   private sizes(probe: Probe, evidence: Evidence, to: Place): readonly number[] {
     if (probe.sizes !== 'sweep') return probe.sizes;
     return sweepSizes(senderMtu(evidence), to.address.includes(':'), probe.df);
-  }
-
-  private staleTuple(evidence: Evidence): { address: string; port: number } {
-    const entry = probedFlow(evidence);
-    if (!entry) throw new Error('no stale flow starts at the sender of this path');
-    return { address: entry.source, port: entry.sourcePort };
   }
 
   /** The prober of a place; a new one where the last has ended, was lost with its connection, or has too little life left. */
@@ -331,6 +342,15 @@ export class Observer {
     return prober;
   }
 }
+
+/** @throws Error where there is none */
+function staleFlow(evidence: Evidence): Entry {
+  const entry = probedFlow(evidence);
+  if (!entry) throw new Error('no stale flow starts at the sender of this path');
+  return entry;
+}
+
+const tupleOf = ({ source, sourcePort }: Entry) => ({ address: source, port: sourcePort });
 
 /** Half of the chips on, in random order: no rhythm of other traffic can match it by chance. */
 function balancedCode(chips: number): boolean[] {

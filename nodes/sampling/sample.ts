@@ -15,8 +15,8 @@ export interface Reading {
   mode: 'full' | 'light';
   /** Destinations whose route is asked for. */
   routes?: readonly string[];
-  /** Service addresses whose conntrack entries are listed. */
-  services?: readonly string[];
+  /** Where flows lead whose conntrack entries are listed: a node's own address has thousands of others. */
+  flowsTo?: readonly { address: string; port: number }[];
   signal?: AbortSignal;
 }
 
@@ -26,11 +26,8 @@ export interface Reading {
  */
 export async function takeSample(shell: Shell, place: Place, reading: Reading): Promise<Sample> {
   const nonce = randomBytes(8).toString('hex');
-  const words = [
-    ...(reading.routes ?? []),
-    ...(reading.services ?? []).map((address) => `@${address}`),
-    ...(place.containers ?? []).map((pid) => `%${pid}`),
-  ];
+  const flows = (reading.flowsTo ?? []).map(({ address, port }) => `@${address}/${port}`);
+  const words = [...(reading.routes ?? []), ...new Set(flows), ...(place.containers ?? []).map((pid) => `%${pid}`)];
   const outcome = await run(
     shell,
     {

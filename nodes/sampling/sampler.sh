@@ -1,4 +1,4 @@
-# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@SERVICE…] [%PROCESS…]
+# Reads one network namespace once and prints it in marked parts: sh -s -- NONCE full|light [ROUTE…] [@ADDRESS/PORT…] [%PROCESS…]
 # POSIX sh, also busybox's. It changes nothing. Each part is bounded in bytes and time, and says how it ended:
 #   #NONCE begin NAME / …lines… / #NONCE rc STATUS / #NONCE end NAME     (no rc: the part was cut at its bound)
 #   #NONCE miss NAME why                                                (it could not be read at all)
@@ -151,9 +151,9 @@ entries() {
     echo "#$N miss entries the table has $count entries, too many to list"
     return
   fi
-  [ -z "$services" ] || needs entries conntrack || return 0
+  [ -z "$flows" ] || needs entries conntrack || return 0
   # shellcheck disable=SC2016,SC2086
-  $bounded sh -c 'for address; do conntrack -L -p udp --orig-dst "$address" 2>/dev/null || exit; done' sh $services ||
+  $bounded sh -c 'for to; do conntrack -L -p udp --orig-dst "${to%/*}" --orig-port-dst "${to#*/}" 2>/dev/null || exit; done' sh $flows ||
     echo "#$N miss entries conntrack -L failed with status $?"
 }
 
@@ -168,10 +168,10 @@ cpu() {
   true
 }
 
-routes= services= processes=
+routes= flows= processes=
 for word in "$@"; do
   case $word in
-    @*) services="$services ${word#@}" ;;
+    @*) flows="$flows ${word#@}" ;;
     %*) processes="$processes ${word#%}" ;;
     *) routes="$routes $word" ;;
   esac

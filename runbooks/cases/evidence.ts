@@ -6,7 +6,15 @@ import { Entry, Sample } from '../../domain/sample.ts';
 import { evidenceOf } from '../../domain/steps.ts';
 import type { Path } from '../../domain/target.ts';
 import type { Case, ClusterForm, Delta, PlaceForm, ProbeForm, WindowForm } from './form.ts';
-import { healthyCluster, healthyEntry, healthyNodes, healthyPath, healthyPlane, healthySample } from './healthy.ts';
+import {
+  healthyCluster,
+  healthyEntry,
+  healthyHostPort,
+  healthyNodes,
+  healthyPath,
+  healthyPlane,
+  healthySample,
+} from './healthy.ts';
 
 /** The evidence of a run that saw this case: the healthy path with what the case says of it. */
 export function evidenceFor(one: Case, methodology: Methodology): Evidence {
@@ -54,11 +62,15 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
 }
 
 /** The path, and where it is in a cluster what the API says; both have the same endpoints. */
-function targetOf({ cluster: form, planes, endpoints, service: named }: Case): { path: Path; cluster?: ClusterView } {
+function targetOf({ cluster: form, planes, endpoints, service: named, hostPorts }: Case): {
+  path: Path;
+  cluster?: ClusterView;
+} {
   const { service, places, ...rest } = healthyPath;
   const cluster = form && clusterOf(form, endpoints === 'none');
   const serving = cluster?.service?.endpoints.filter((one) => one.serving) ?? (endpoints ? [] : service.endpoints);
   if (endpoints && serving.length > 0) throw new Error('it has no endpoints, and one that serves');
+  if (!cluster && hostPorts.length > 0) throw new Error('it is in no cluster, and has host ports');
   if (!cluster && Object.keys(planes).length > 0) throw new Error('it is in no cluster, and kube-proxy is');
   return {
     path: {
@@ -71,6 +83,7 @@ function targetOf({ cluster: form, planes, endpoints, service: named }: Case): {
           endpoints: serving.map(({ address, port }) => ({ address, port })),
         },
       }),
+      ...(cluster && { hostPorts: hostPorts.map((one) => ({ ...healthyHostPort, ...given(one) })) }),
     },
     ...(cluster && { cluster }),
   };

@@ -182,6 +182,20 @@ export const Case = z.strictObject({
   service: z.enum(['none', 'dns']).optional(),
   /** The Service has no endpoint that serves: the path ends at the sender's node. */
   endpoints: z.literal('none').optional(),
+  /** UDP host ports that lead to the target; `{}` is the healthy one of dns-1. Known in a cluster only. */
+  hostPorts: z
+    .array(
+      z
+        .strictObject({
+          node: z.enum(healthyNodes),
+          addresses: z.array(z.string()),
+          port: Count,
+          owners: z.array(z.strictObject({ pod: z.string(), address: z.string(), port: Count })),
+          probe: z.enum(['echo', 'none']),
+        })
+        .partial(),
+    )
+    .default([]),
   /** What its API says, where the path is in a cluster. */
   cluster: ClusterForm.optional(),
   /** And kube-proxy there, by node. */

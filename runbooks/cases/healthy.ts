@@ -1,7 +1,7 @@
 import type { ClusterView, Plane, ServiceView } from '../../domain/cluster.ts';
 import { counters } from '../../domain/counters.ts';
 import type { Sample } from '../../domain/sample.ts';
-import type { Path, Place } from '../../domain/target.ts';
+import type { HostPort, Path, Place } from '../../domain/target.ts';
 
 const addresses = { shop: '10.60.1.15', 'worker-a': '192.0.2.11', 'dns-1': '10.60.2.53', 'worker-b': '198.51.100.12' };
 const [onA, onB] = [
@@ -30,6 +30,15 @@ export const healthyPath: Path & { service: NonNullable<Path['service']> } = {
     endpoints: [{ address: addresses['dns-1'], port: 53 }],
     probe: 'echo',
   },
+};
+
+/** A host port of worker-b that leads to dns-1. */
+export const healthyHostPort: HostPort = {
+  node: 'worker-b',
+  addresses: [addresses['worker-b']],
+  port: 5353,
+  owners: [{ pod: 'shop/dns-1', address: addresses['dns-1'], port: 53 }],
+  probe: 'echo',
 };
 
 export const healthyNodes = ['worker-a', 'gateway', 'worker-b'] as const;
