@@ -32,15 +32,24 @@ function readingOf({ path, windows }: Evidence): { endpoint?: string; at: number
   return { at: 0, why: 'kube-proxy there was not looked at' };
 }
 
+/** `address:port` of the endpoint kept for the sender, '' where none is. @throws Unseen where that could not be read */
+function boundIn(evidence: Evidence): string {
+  const { endpoint, why } = readingOf(evidence);
+  if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
+  return endpoint;
+}
+
 /**
  * The endpoints to ask directly: the one that affinity keeps for the sender, or all others.
  * @throws Unseen where that is not known
  */
 export function endpointsByAffinity(evidence: Evidence, which: 'pinned' | 'others'): EndpointView[] {
-  const { endpoint, why } = readingOf(evidence);
-  if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
+  const endpoint = boundIn(evidence);
   if (endpoint === '') throw new Unseen('no endpoint is kept for the sender on its node');
-  return chosenFrom(evidence).filter((one) => (named(one) === endpoint) === (which === 'pinned'));
+  const found = chosenFrom(evidence).filter((one) => (named(one) === endpoint) === (which === 'pinned'));
+  // Nothing is sent to an address that may be somebody else's by now.
+  if (found.length === 0) throw new Unseen(`${endpoint}, which is kept for the sender, is no endpoint that serves`);
+  return found;
 }
 
 /** Session affinity of the Service for this sender: whom it is kept on, until when, and what the endpoints lose by themselves. */
@@ -58,12 +67,14 @@ export function affinityFacts(evidence: Evidence): object {
     client: evidence.path.places[0]?.address ?? '',
     /** `address:port`; '' where the node keeps none for this client. */
     get bound() {
-      const { endpoint, why } = readingOf(evidence);
-      if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
-      return endpoint;
+      return boundIn(evidence);
     },
     /** The same in words; that it could not be read says whoever needs it. */
     to: readingOf(evidence).endpoint || 'no endpoint in particular',
+    /** Rules that are out of date keep clients on endpoints that are gone. */
+    get serves() {
+      return chosenFrom(evidence).some((one) => named(one) === boundIn(evidence));
+    },
     /** The probes have renewed it when it was read. */
     get until() {
       return new Date(readingOf(evidence).at + service.affinitySeconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
