@@ -32,13 +32,19 @@ function readingOf({ path, windows }: Evidence): { endpoint?: string; at: number
   return { at: 0, why: 'kube-proxy there was not looked at' };
 }
 
+/** `address:port` of the endpoint kept for the sender, '' where none is. @throws Unseen where that could not be read */
+function boundIn(evidence: Evidence): string {
+  const { endpoint, why } = readingOf(evidence);
+  if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
+  return endpoint;
+}
+
 /**
  * The endpoints to ask directly: the one that affinity keeps for the sender, or all others.
  * @throws Unseen where that is not known
  */
 export function endpointsByAffinity(evidence: Evidence, which: 'pinned' | 'others'): EndpointView[] {
-  const { endpoint, why } = readingOf(evidence);
-  if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
+  const endpoint = boundIn(evidence);
   if (endpoint === '') throw new Unseen('no endpoint is kept for the sender on its node');
   const found = chosenFrom(evidence).filter((one) => (named(one) === endpoint) === (which === 'pinned'));
   // Nothing is sent to an address that may be somebody else's by now.
@@ -54,11 +60,6 @@ export function affinityFacts(evidence: Evidence): object {
     const probe = evidence.windows.find(({ step }) => step === name)?.probe;
     return { taken: probe !== undefined, sent: probe?.sent ?? 0, lost: probe?.lost ?? 0 };
   };
-  const bound = (): string => {
-    const { endpoint, why } = readingOf(evidence);
-    if (endpoint === undefined) throw new Unseen(`which endpoint is kept for the sender could not be read: ${why}`);
-    return endpoint;
-  };
   return {
     on: service.affinity === 'ClientIP',
     seconds: service.affinitySeconds,
@@ -66,13 +67,13 @@ export function affinityFacts(evidence: Evidence): object {
     client: evidence.path.places[0]?.address ?? '',
     /** `address:port`; '' where the node keeps none for this client. */
     get bound() {
-      return bound();
+      return boundIn(evidence);
     },
     /** The same in words; that it could not be read says whoever needs it. */
     to: readingOf(evidence).endpoint || 'no endpoint in particular',
     /** Rules that are out of date keep clients on endpoints that are gone. */
-    get serves(): boolean {
-      return chosenFrom(evidence).some((one) => named(one) === bound());
+    get serves() {
+      return chosenFrom(evidence).some((one) => named(one) === boundIn(evidence));
     },
     /** The probes have renewed it when it was read. */
     get until() {
