@@ -1,3 +1,4 @@
+import { passiveStep } from '../../domain/evidence.ts';
 import { headline, nextLine } from '../../domain/report.ts';
 import type { Runbook } from '../../domain/runbook.ts';
 import { type StepSummary, type SurveyRow, surveyLine } from '../../domain/runs.ts';
@@ -11,7 +12,7 @@ const number = (value: number): string => value.toLocaleString('en-US');
 export function printStep({ step, question, sent, lost, failed }: StepSummary): void {
   const name = step.padEnd(9);
   if (failed !== undefined) {
-    print(`  ${name} ${paint.yellow('not sent')}  ${wrapped(failed, 21)}`);
+    print(`  ${name} ${paint.yellow(step === passiveStep ? 'not watched' : 'not sent')}  ${wrapped(failed, 21)}`);
     return;
   }
   const share = sent ? `${((100 * lost) / sent).toFixed(lost && lost < sent ? 1 : 0)} %` : '';

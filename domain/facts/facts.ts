@@ -2,6 +2,7 @@ import { type Evidence, type Window, beyondControl, fullSample } from '../eviden
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
+import { flowFacts } from './flows.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
 import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
@@ -13,7 +14,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'flows',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -56,6 +57,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     service: serviceFacts(evidence, place),
     plane: planeFacts(evidence, place),
     direct: directFacts(evidence),
+    flows: flowFacts(evidence, window),
   };
 }
 
@@ -96,7 +98,7 @@ const nothingSent = {
 
 function probeFacts(probe: ProbeResult | undefined): Record<string, unknown> {
   if (!probe) return { ...nothingSent, oneWay: false, refused: 0 };
-  const { bySize: _, refused, ...numbers } = probe;
+  const { bySize: _, watched: __, refused, ...numbers } = probe;
   return { ...numbers, refused: Object.values(refused).reduce((a, b) => a + b, 0) };
 }
 

@@ -1,4 +1,4 @@
-import { type Delta, type Evidence, type Window, beyondControl, ruleParts } from '../evidence.ts';
+import { type Delta, type Evidence, type Window, beyondControl, passiveStep, ruleParts } from '../evidence.ts';
 import type { Rule, Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
 import { unread } from './unread.ts';
@@ -21,16 +21,17 @@ const qdiscDrops = /^qdisc\.(.*)\.(\w+)\.dropped$/;
 const linkDrops = /^link\.(.*)\.tx_dropped$/;
 
 /** Steps whose datagrams go to the application's own socket, not to undrop's listener. */
-const toApplication = new Set(['service', 'nodeport', 'endpoint', 'flow']);
+const toApplication = new Set(['service', 'nodeport', 'endpoint', 'flow', passiveStep]);
 
 /** Chooses, for one place and window, what moved most beyond what the control window moved in the same time. */
 export function focusOf(evidence: Evidence, window: Window, place: Place): Focus {
   const after = window.after.samples[place.name];
   const extra = beyondControl(evidence, window, place.name);
+  const rank = window.step === passiveStep ? nearest(window) : (count: number): number => count;
   const most = (moved: Record<string, number>, fits: (name: string) => boolean): string => {
     const [top] = Object.entries(moved)
       .filter(([name, count]) => count > 0 && fits(name))
-      .toSorted(([, a], [, b]) => b - a);
+      .toSorted(([, a], [, b]) => rank(b) - rank(a));
     return top?.[0] ?? '';
   };
   const rule = (fits: (rule: Rule) => boolean): string =>
@@ -44,6 +45,13 @@ export function focusOf(evidence: Evidence, window: Window, place: Place): Focus
     socket:
       most(extra.sockets, (inode) => isTarget(evidence, window, after, inode)) || quietTarget(evidence, window, after),
   };
+}
+
+/** Without a quiet window the busiest may be a bystander: what comes nearest to one of the losses stands out instead. */
+function nearest({ probe }: Window): (count: number) => number {
+  const losses = [probe?.lost, probe?.requestLost, probe?.replyLost].filter((lost) => lost !== undefined && lost > 0);
+  return (count) =>
+    -Math.min(...losses.map((lost) => Math.abs(count - (lost ?? 0))), ...(losses.length ? [] : [-count]));
 }
 
 /** Only the socket on the Service's port can have lost what was sent there. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { counters, gauges } from '../../domain/counters.ts';
 import { Entry, Link, Rule, Sample, Socket } from '../../domain/sample.ts';
-import { healthyNodes, healthyPath } from './healthy.ts';
+import { healthyEntry, healthyNodes, healthyPath } from './healthy.ts';
 
 const Count = z.int().min(0);
 const places: string[] = healthyPath.places.map(({ name }) => name);
@@ -35,6 +35,17 @@ const ProbeForm = z.strictObject({
   /** Answers from another address than was asked. */
   strange: Count.default(0),
   size: Count.default(64),
+  /** Of watched traffic, for the step `passive`: what each flow to the Service had in every part. */
+  flows: z
+    .array(
+      z.strictObject({
+        sourcePort: Count.default(healthyEntry.sourcePort),
+        destination: z.string().default(healthyEntry.destination),
+        sent: Count,
+        lost: Count,
+      }),
+    )
+    .default([]),
 });
 export type ProbeForm = z.infer<typeof ProbeForm>;
 
