@@ -48,7 +48,9 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
   if (taken.length === 0)
     return verdict(
       'untested',
-      cause.steps ? `needs the step ${cause.steps.join(' or ')}, which was not taken` : 'no probe could be sent',
+      cause.steps
+        ? `needs the step ${cause.steps.filter((step) => step !== passiveStep).join(' or ')}, which was not taken`
+        : 'no probe could be sent',
     );
   const judged = cause.machineWide ? machinesPlace(evidence, place) : place;
   if (judged.name !== place.name)
