@@ -135,6 +135,8 @@ function judgeWindow(
     const more = { ...base, lost: against, counted: Math.round(own), counter };
     const sum = `${counter} +${shown(own)} while ${shown(against)} of ${shown(probe.sent)} were lost (${window.step})`;
     const busy = background > quiet * against;
+    // What was lost while edges were sampled, and the datagrams that were on their way.
+    const slack = probe.watched ? Math.min(probe.watched.slack, 0.2 * against) + few : 0;
     // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
     const together = own > 0 ? own + elsewhere(cause, evidence, window, place) : 0;
     const receivers = evidence.path.places.filter(({ role }) => role === 'receiver').length;
@@ -164,10 +166,9 @@ function judgeWindow(
       const says = `${sum}; with the other endpoints' it is ${shown(together)}`;
       return make('proved', says, { ...more, share: true });
     }
-    const watched = window.step === passiveStep;
-    if (own > tooMuch * packetsLost(evidence, probe, against) + (watched ? few : 0))
+    if (own > tooMuch * (packetsLost(evidence, probe, against) + slack))
       return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code });
-    if (watched && !keepsTime(cause, evidence, place, look, against))
+    if (window.step === passiveStep && !keepsTime(cause, evidence, place, look, against, slack))
       return make('suspected', `${sum}, but not at the same times: another loss of that size may be meant`, more);
     if (doubt !== undefined)
       return make('suspected', `${sum}, but it could not be ruled out: ${doubt}`, { ...more, ...next });
@@ -274,7 +275,14 @@ function count(cause: Cause, facts: Facts): number {
  * Whether a count grew while datagrams were lost: in no part of a watched window it may be ahead or behind by more than a
  * quarter of the loss. Two losses of one size by chance show at different times, unless both are steady.
  */
-function keepsTime(cause: Cause, evidence: Evidence, place: Place, look: Look, against: number): boolean {
+function keepsTime(
+  cause: Cause,
+  evidence: Evidence,
+  place: Place,
+  look: Look,
+  against: number,
+  slack: number,
+): boolean {
   const parts = evidence.windows.filter(({ step, probe }) => step === passiveStep && probe);
   const total = addProbes(parts.flatMap(({ probe }) => probe ?? []));
   const lossOf = ({ lost, requestLost, replyLost }: ProbeResult): number =>
@@ -289,7 +297,7 @@ function keepsTime(cause: Cause, evidence: Evidence, place: Place, look: Look, a
   const scale = counted > 0 ? against / counted : 1;
   return lags.every(({ moved, lost }) => {
     ahead += moved * scale - lost;
-    return Math.abs(ahead) <= 0.25 * against + few;
+    return Math.abs(ahead) <= 0.25 * against + slack;
   });
 }
 

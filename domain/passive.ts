@@ -1,211 +1,126 @@
+import { type Captured, type Captures, type Flow, flowOf } from './captures.ts';
 import { type Edge, deltaOf } from './evidence.ts';
 import { ofFamily } from './facts/way.ts';
+import { type Mark, matched, translationOf, windowsOf } from './matching.ts';
 import { type FlowLoss, type ProbeResult, type Watched, addProbes, noneWatched, worstFlows } from './probe.ts';
 import type { Entry, Sample } from './sample.ts';
 import { significant } from './statistics.ts';
-import type { Path, Place } from './target.ts';
-import { frontendsOf } from './cluster.ts';
-
-/** A flow by its two ends as one place sees them: addresses may be translated on the way, a client's port mostly is not. */
-export interface Flow {
-  client: string;
-  clientPort: number;
-  server: string;
-  serverPort: number;
-}
-
-/** One datagram that a place saw: its flow, the part of the window, and a keyed hash of its payload and length. */
-export interface Seen {
-  flow: number;
-  /** -1: before anything counts. 0: what arrives counts. 1 to n: what is sent counts too. Above: only what arrives. */
-  part: number;
-  hash: string;
-}
-
-/** What one end saw of the target's traffic, in the order in which it came. */
-export interface Captured {
-  flows: Flow[];
-  requests: Seen[];
-  replies: Seen[];
-  /** Datagrams of which some fragments were missing. */
-  incomplete: number;
-}
-
-/** What both ends saw of one path. */
-export interface Captures {
-  sender: Captured;
-  /** By name of the place; those that could not be watched are not there. */
-  receivers: Record<string, Captured>;
-  /** Number of parts in which what is sent counts. */
-  parts: number;
-}
+import type { Path } from './target.ts';
 
 /** Ports of tunnels: between two nodes their packets are everybody's traffic, and no target. */
 const tunnelPorts = new Set([4789, 8472, 6081]);
 const enough = 0.8;
 const tooMuch = 1.25;
 
-/** Addresses and ports by which the sender reaches the target, for a capture there; port 0: any. */
-export function serversFor({ service, places }: Path): [string, number][] {
-  const last = places.at(-1);
-  if (!service) return last ? [[last.address, 0]] : [];
-  // A node port exists on each of a thousand nodes; a sender uses few.
-  const all = [...service.endpoints, ...frontendsOf(service).slice(0, 16)];
-  return all.slice(0, 64).map(({ address, port }) => [address, port]);
-}
-
-/** The target's own addresses and ports at a receiving place. */
-export function ownServer({ service }: Path, { address }: Place): [string, number][] {
-  if (!service) return [[address, 0]];
-  return service.endpoints.flatMap((one): [string, number][] => (one.address === address ? [[address, one.port]] : []));
+/** Requests of one flow in one window. */
+interface FlowCounts {
+  sent: number[];
+  lost: number[];
 }
 
 /**
  * Compares what left one end with what came to the other, payload by payload. Equal payloads of a flow are told apart by
  * their number only.
  * @param entries conntrack entries at the beginning: they tell where a flow goes of which nothing arrived
- * @returns one result per part. Requests and replies both count as sent, each in its own direction
+ * @returns one result per window. Requests and replies both count as sent, each in its own direction
  */
-export function joinCaptures(
-  path: Path,
-  { sender, receivers, parts }: Captures,
-  entries: readonly Entry[],
-): ProbeResult[] {
+export function joinCaptures(path: Path, captures: Captures, entries: readonly Entry[]): ProbeResult[] {
+  const { sender, receivers, windows } = captures;
   const all = Object.values(receivers);
   const translated = translationOf(sender, all);
-  const named = (flow: Flow): string => (translated === undefined ? `${flow.client} ${flow.clientPort}` : '');
-  const ours = ({ client }: Flow, clients: ReadonlySet<string>): boolean =>
-    translated === undefined ? clients.has(client) : client === translated;
   const clients = new Set(sender.flows.map(({ client }) => client));
+  const ours = ({ client }: Flow): boolean => (translated === undefined ? clients.has(client) : client === translated);
+  const marked = (captured: Captured, what: 'requests' | 'replies'): Mark[] =>
+    captured[what].map(({ flow, part, hash }) => {
+      const { client, clientPort } = flowOf(captured, flow);
+      return { key: translated === undefined ? `${client} ${clientPort} ${hash}` : hash, part };
+    });
   const own = all.map((one) => ({
     ...one,
-    requests: one.requests.filter(({ flow }) => ours(flowOf(one, flow), clients)),
-    replies: one.replies.filter(({ flow }) => ours(flowOf(one, flow), clients)),
+    requests: one.requests.filter(({ flow }) => ours(flowOf(one, flow))),
+    replies: one.replies.filter(({ flow }) => ours(flowOf(one, flow))),
   }));
-  const there = tally(own.flatMap((one) => one.requests.map((seen) => ({ key: named(flowOf(one, seen.flow)), seen }))));
   const strange = strangeFlows(path, sender);
-  const here = tally(
-    sender.replies.flatMap((seen) => (strange.has(seen.flow) ? [] : [{ key: named(flowOf(sender, seen.flow)), seen }])),
-  );
-  const asked = sender.flows.map((): { lost: number[]; sent: number[] } => ({ lost: [], sent: [] }));
-  for (const { flow, part, hash } of sender.requests) {
-    const counts = asked[flow];
-    // Before the first mark the far end's arrivals do not count either.
-    if (!counts || part < 0) continue;
-    const arrived = there.take(`${named(flowOf(sender, flow))} ${hash}`);
-    if (part < 1 || part > parts) continue;
-    counts.sent[part] = (counts.sent[part] ?? 0) + 1;
-    if (!arrived) counts.lost[part] = (counts.lost[part] ?? 0) + 1;
+  const taken = { ...sender, replies: sender.replies.filter(({ flow }) => !strange.has(flow)) };
+  const results = Array.from({ length: windows }, newCounts);
+
+  const asked = sender.flows.map((): FlowCounts => ({ sent: [], lost: [] }));
+  const arrived = matched(marked(sender, 'requests'), own.flatMap((one) => marked(one, 'requests'))); // prettier-ignore
+  for (const [index, { window, edge }] of windowsOf(sender.requests, windows).entries()) {
+    const lost = arrived[index] ? 0 : 1;
+    const counts = asked[sender.requests[index]?.flow ?? -1];
+    if (edge) addSlack(results, lost);
+    if (window < 0 || !counts) continue;
+    counts.sent[window] = (counts.sent[window] ?? 0) + 1;
+    counts.lost[window] = (counts.lost[window] ?? 0) + lost;
   }
-  const leftOut = flowsElsewhere(path, { sender, receivers, parts }, asked, strange, entries);
-  const results = Array.from({ length: parts }, (): Counts => ({ ...noCounts, flows: [], leftOut: {} }));
+  const elsewhere = flowsElsewhere(path, captures, asked, strange, entries);
   sender.flows.forEach((flow, index) => {
-    const counts = asked[index];
-    const why = leftOut.get(index);
-    for (const [chip, result] of results.entries()) {
-      const sent = counts?.sent[chip + 1] ?? 0;
-      const lost = counts?.lost[chip + 1] ?? 0;
-      if (why !== undefined) result.leftOut[why] = (result.leftOut[why] ?? 0) + sent;
-      else if (sent > 0) {
-        result.requests += sent;
-        result.requestLost += lost;
-        result.flows.push({ source: flow.client, sourcePort: flow.clientPort, destination: flow.server, destinationPort: flow.serverPort, sent, lost }); // prettier-ignore
-      }
-    }
+    for (const [window, result] of results.entries())
+      addFlow(result, flow, asked[index]?.sent[window] ?? 0, asked[index]?.lost[window] ?? 0, elsewhere.get(index));
   });
-  for (const one of own) {
-    for (const { part } of one.requests) if (results[part - 1]) at(results, part).arrived++;
-    for (const { flow, part, hash } of one.replies) {
-      if (part < 0) continue;
-      const arrived = here.take(`${named(flowOf(one, flow))} ${hash}`);
-      const result = results[part - 1];
-      if (!result) continue;
-      result.replies++;
-      if (!arrived) result.replyLost++;
-    }
+
+  const returned = matched(own.flatMap((one) => marked(one, 'replies')), marked(taken, 'replies')); // prettier-ignore
+  const replied = own.flatMap((one) => windowsOf(one.replies, windows));
+  for (const [index, { window, edge }] of replied.entries()) {
+    const lost = returned[index] ? 0 : 1;
+    if (edge) addSlack(results, lost);
+    const result = results[window];
+    if (!result) continue;
+    result.replies++;
+    result.replyLost += lost;
   }
-  for (const { flow, part } of sender.replies) if (strange.has(flow) && results[part - 1]) at(results, part).strange++;
+  for (const { window } of own.flatMap((one) => windowsOf(one.requests, windows))) {
+    const result = results[window];
+    if (result) result.arrived++;
+  }
+  const odd = sender.replies.filter(({ flow }) => strange.has(flow));
+  for (const { window } of windowsOf(odd, windows)) {
+    const result = results[window];
+    if (result) result.strange++;
+  }
   return results.map(resultOf);
 }
 
-interface Counts {
-  requests: number;
-  requestLost: number;
-  arrived: number;
-  replies: number;
-  replyLost: number;
-  strange: number;
-  flows: FlowLoss[];
-  leftOut: Record<string, number>;
-}
-const noCounts = { requests: 0, requestLost: 0, arrived: 0, replies: 0, replyLost: 0, strange: 0 };
+const newCounts = () => ({
+  requests: 0,
+  requestLost: 0,
+  arrived: 0,
+  replies: 0,
+  replyLost: 0,
+  strange: 0,
+  slack: 0,
+  flows: [] as FlowLoss[],
+  leftOut: {} as Record<string, number>,
+});
+type Counts = ReturnType<typeof newCounts>;
 
-const at = (results: Counts[], part: number): Counts => {
-  const found = results[part - 1];
-  if (!found) throw new Error(`there is no part ${part}`);
-  return found;
-};
-const flowOf = (captured: Captured, index: number): Flow => {
-  const flow = captured.flows[index];
-  if (!flow) throw new Error(`a capture names flow ${index} and has ${captured.flows.length}`);
-  return flow;
-};
-
-function resultOf({
-  requests,
-  requestLost,
-  arrived,
-  replies,
-  replyLost,
-  strange,
-  flows,
-  leftOut,
-}: Counts): ProbeResult {
-  const lost = requestLost + replyLost;
-  const watched: Watched = { ...noneWatched, requests, replies, silent: Math.max(0, arrived - replies), leftOut, ...worstFlows(flows) }; // prettier-ignore
-  const sent = requests + replies;
-  return {
-    ...addProbes([]),
-    sent,
-    answered: sent - lost,
-    lost,
-    requestLost,
-    replyLost,
-    oneWay: true,
-    strange,
-    watched,
-  };
+/** What was lost at the first or last edge belongs to no window; how much it was is kept with the first one. */
+function addSlack([first]: Counts[], lost: number): void {
+  if (first) first.slack += lost;
 }
 
-/** Counts by key, each of which can be taken once. What arrived before anything counts is not in it. */
-function tally(arrivals: readonly { key: string; seen: Seen }[]): { take: (key: string) => boolean } {
-  const counts = new Map<string, number>();
-  for (const { key, seen } of arrivals) {
-    if (seen.part < 0) continue;
-    const name = `${key} ${seen.hash}`;
-    counts.set(name, (counts.get(name) ?? 0) + 1);
+function addFlow(result: Counts, flow: Flow, sent: number, lost: number, leftOut: string | undefined): void {
+  if (sent === 0) return;
+  if (leftOut !== undefined) {
+    result.leftOut[leftOut] = (result.leftOut[leftOut] ?? 0) + sent;
+    return;
   }
-  return {
-    take: (key) => {
-      const left = counts.get(key) ?? 0;
-      if (left > 0) counts.set(key, left - 1);
-      return left > 0;
-    },
-  };
+  const { client, clientPort, server, serverPort } = flow;
+  const ends = { source: client, sourcePort: clientPort, destination: server, destinationPort: serverPort };
+  result.requests += sent;
+  result.requestLost += lost;
+  result.flows.push({ ...ends, sent, lost });
 }
 
-/** The address that the sender's is translated to on the way: the one whose datagrams are most of the sender's. */
-function translationOf(sender: Captured, receivers: readonly Captured[]): string | undefined {
-  const clients = new Set(sender.flows.map(({ client }) => client));
-  const sent = new Set(sender.requests.map(({ hash }) => hash));
-  const hits = new Map<string, number>();
-  for (const receiver of receivers)
-    for (const { flow, hash } of receiver.requests) {
-      const { client } = flowOf(receiver, flow);
-      if (clients.has(client)) return undefined;
-      if (sent.has(hash)) hits.set(client, (hits.get(client) ?? 0) + 1);
-    }
-  return [...hits].toSorted(([, a], [, b]) => b - a)[0]?.[0];
+function resultOf(counts: Counts): ProbeResult {
+  const { requests, requestLost, arrived, replies, replyLost, strange, slack, flows, leftOut } = counts;
+  const lost = requestLost + replyLost;
+  const silent = Math.max(0, arrived - replies);
+  const watched: Watched = { ...noneWatched, requests, replies, silent, slack, leftOut, ...worstFlows(flows) };
+  const sent = requests + replies;
+  const seen = { sent, answered: sent - lost, lost, requestLost, replyLost, oneWay: true, strange, watched };
+  return { ...addProbes([]), ...seen };
 }
 
 /** Flows of answers that come from an endpoint's own address, where a Service's address was asked: nobody takes those. */
@@ -229,7 +144,7 @@ function strangeFlows({ service }: Path, { flows, requests }: Captured): Set<num
 function flowsElsewhere(
   { service, places }: Path,
   { sender, receivers }: Captures,
-  asked: readonly { lost: number[]; sent: number[] }[],
+  asked: readonly FlowCounts[],
   strange: ReadonlySet<number>,
   entries: readonly Entry[],
 ): Map<number, string> {

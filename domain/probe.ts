@@ -78,6 +78,8 @@ export interface Watched {
   unread: number;
   /** Came there and drew no answer, and nothing there counts a loss: what the application took. */
   silent: number;
+  /** Lost while the first or last edge was sampled: counters may have them or not. */
+  slack: number;
   /** What could not be compared, and why: datagrams. */
   leftOut: Record<string, number>;
   /** The flows that lost most; all others together are in `others`. */
@@ -90,6 +92,7 @@ export const noneWatched: Watched = {
   replies: 0,
   unread: 0,
   silent: 0,
+  slack: 0,
   leftOut: {},
   flows: [],
   others: { flows: 0, sent: 0, lost: 0 },
@@ -229,6 +232,7 @@ function addWatched(all: readonly Watched[]): Watched {
     replies: sum((one) => one.replies),
     unread: sum((one) => one.unread),
     silent: sum((one) => one.silent),
+    slack: sum((one) => one.slack),
     leftOut,
     flows: worst.flows,
     others: {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Captured, Seen } from '../../domain/passive.ts';
+import type { Captured, Seen } from '../../domain/captures.ts';
 import type { Place } from '../../domain/target.ts';
 import type { Running, Shell } from '../shells/shell.ts';
 

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterView } from '../../domain/cluster.ts';
 import { openingStep, passiveStep } from '../../domain/evidence.ts';
-import { type Captured, joinCaptures, ownServer, serversFor, withUnread } from '../../domain/passive.ts';
+import { type Captured, ownServer, serversFor } from '../../domain/captures.ts';
+import { joinCaptures, withUnread } from '../../domain/passive.ts';
 import type { EvidenceParts } from '../../domain/steps.ts';
 import type { Path, Place } from '../../domain/target.ts';
 import { Capture } from '../capturing/capture.ts';
@@ -47,7 +48,12 @@ export async function watch(
     // What arrives counts from here, what is sent from the next mark on: it may be on its way in between.
     await mark();
     const count = Math.max(1, Math.min(mostParts, Math.floor(windowMs / shortestPartMs)));
-    const edge = async (): Promise<Part['after']> => (await Promise.all([observer.edge('light', signal), mark()]))[0];
+    const edge = async (): Promise<Part['after']> => {
+      await mark();
+      const sampled = await observer.edge('light', signal);
+      await mark();
+      return sampled;
+    };
     let before = await edge();
     parts.push({ step: openingStep, after: before });
     const begin = before;
@@ -61,7 +67,7 @@ export async function watch(
     await sleep(flightMs, undefined, signal ? { signal } : {});
     const [sender, ...receivers] = await Promise.all(captures.map(async ({ place, capture }) => [place.name, await capture.stop()] as const)); // prettier-ignore
     if (!sender) throw new Error('the path has no sender');
-    const seen = { sender: sender[1], receivers: Object.fromEntries<Captured>(receivers), parts: count };
+    const seen = { sender: sender[1], receivers: Object.fromEntries<Captured>(receivers), windows: count };
     const entries = Object.values(first.samples).flatMap((sample) => sample.entries);
     const probes = withUnread(path, joinCaptures(path, seen, entries), begin, before);
     for (const [chip, after] of afters.entries()) {
