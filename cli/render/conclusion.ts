@@ -34,6 +34,8 @@ export function printConclusion(runbook: Runbook, conclusion: Conclusion, all = 
     conclusion.kind === 'no-loss' ? paint.green : conclusion.kind === 'explained' ? paint.bold : paint.yellow;
   print();
   print(good(conclusion.kind === 'no-loss' ? `No loss: ${conclusion.says}` : headline(conclusion)));
+  if (conclusion.passive && conclusion.kind !== 'no-loss' && conclusion.kind !== 'explained')
+    print(`  ${wrapped(conclusion.says, 2)}`);
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
     const cause = runbook.causes.find(({ id }) => id === verdict.cause);
     const mark = verdict.effectOf ? paint.dim(`effect of ${verdict.effectOf}`) : paint.red('proved');

@@ -42,7 +42,7 @@ export class Capture {
     const waiting: Capture['waiting'] = [];
     const running = await shell.start(
       {
-        argv: ['python3', '-I', '-c', script, words],
+        argv: ['python3', '-I', '-c', script],
         deadlineMs: lifeMs + answerMs,
         maxBytes: 16 << 20,
         ...(place.netns !== undefined && { netns: place.netns }),
@@ -55,6 +55,7 @@ export class Capture {
       },
     );
     const capture = new Capture(place, running, waiting);
+    running.write(`${words}\n`);
     await capture.answer();
     return capture;
   }
