@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { conclude } from '../domain/conclude.ts';
+import { passiveStep } from '../domain/evidence.ts';
 import { addProbes } from '../domain/probe.ts';
 import { diagnosisMarkdown } from '../domain/report.ts';
 import { parseTarget } from '../domain/cluster-target.ts';
@@ -10,9 +11,10 @@ import { nextDue } from '../domain/steps.ts';
 import type { Path } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Part } from '../nodes/observing/observer.ts';
+import { watch } from '../nodes/observing/watch.ts';
 import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
 import { final, resolved, sweep } from './resolve.ts';
-import { survey } from './survey.ts';
+import { survey, surveyed } from './survey.ts';
 
 export interface Observed {
   evidence: EvidenceRef;
@@ -33,10 +35,20 @@ export function diagnoseActivities(deps: Deps) {
   const { inventory, runbook, store, runs, observers } = deps;
   return {
     /** The places of a target, and the digest of the runbook that will judge it. A Service alone is surveyed first. */
-    async resolve(run: string, target: string): Promise<{ path: Path; runbook: string; survey?: SurveyRow[] }> {
+    async resolve(
+      run: string,
+      target: string,
+      passive = false,
+    ): Promise<{ path: Path; runbook: string; survey?: SurveyRow[] }> {
       return beating(async (signal) => {
         const { digest } = runbook;
         const ends = inventory.kubernetes && targetOf(target);
+        if (passive && ends && ends.from?.kind === 'own')
+          throw hopeless(`${target} needs a pod of undrop's own, and --passive makes none`, 'TargetError');
+        if (passive && ends && !ends.from) {
+          const found = await surveyed(deps, ends.to);
+          return { path: (await resolved(deps, found.target, run)).path, runbook: digest, survey: found.rows };
+        }
         if (!ends || ends.from) return { path: (await resolved(deps, target, run)).path, runbook: digest };
         const chosen = await survey(deps, run, ends.to, signal);
         const { path } = await resolved(deps, chosen.target, run);
@@ -97,6 +109,33 @@ export function diagnoseActivities(deps: Deps) {
         const failedToo = summary.failed === undefined ? skipped : [...skipped, step];
         const due = nextDue(runbook.methodology, await loadEvidence(store, path, evidence), failedToo);
         return { evidence, summary, ...(due && { next: due.id }) };
+      });
+    },
+
+    /** Everything of a run that sends nothing: samples, and captures of the traffic that is there for `windowMs`. */
+    async watch(run: string, path: Path, windowMs: number): Promise<Observed> {
+      return beating(async (signal) => {
+        const started = Date.now();
+        const view = inventory.kubernetes && (await resolved(deps, path.text, run)).view;
+        const shells = deps.shells.existing;
+        const seen = await watch(shells, path, { windowMs, signal, ...(view && { view }) }).catch((error: unknown) => {
+          signal.throwIfAborted();
+          throw hopeless(error instanceof Error ? error.message : String(error), 'Unreachable');
+        });
+        const all = addProbes(seen.parts.flatMap(({ probe }) => probe ?? []));
+        const { question } = runbook.methodology.passive;
+        const [first, ...parts] = await Promise.all([seen.first, ...seen.parts].map((part) => store.put(part)));
+        return {
+          evidence: { first: first ?? '', parts },
+          summary: {
+            step: passiveStep,
+            question,
+            sent: all.sent,
+            lost: all.lost,
+            ms: Date.now() - started,
+            ...(seen.failed !== undefined && { failed: seen.failed }),
+          },
+        };
       });
     },
 

@@ -100,6 +100,38 @@ export async function survey(
   return { target: worst.target, rows: all };
 }
 
+/**
+ * The same without sending anything: the path from a client that is known by its flows, one with a stale flow first. Where
+ * no node tracks any, it is a node's own: nothing will be seen there, which the conclusion says.
+ */
+export async function surveyed(deps: Deps, to: End): Promise<{ target: string; rows: SurveyRow[] }> {
+  const { Reader, podAt, serviceToSurvey } = await import('../cluster/index.ts');
+  const cluster = await configured(deps.shells);
+  const reader = new Reader(cluster.config);
+  const { service, nodes } = await serviceToSurvey(reader, to);
+  const alive = service.endpoints.map(({ address }) => address);
+  const silent: SurveyRow[] = [];
+  const flows = await Promise.all(
+    nodes.slice(0, mostNodes).map(async (node) =>
+      clientsOn(deps.shells.existing.of(node), frontendsAt(service, node), alive).catch((error: Error) => {
+        silent.push({ ...unsent, target: `node/${node}->${textOf(to)}`, stale: false, failed: error.message });
+        return [];
+      }),
+    ),
+  );
+  const rows = await Promise.all(
+    first(flows.flat(), 2 * mostSenders).map(async ({ address, stale }): Promise<SurveyRow[]> => {
+      const pod = await podAt(reader, address);
+      return pod ? [{ ...unsent, target: `${textOf(pod.end)}->${textOf(to)}`, stale }] : [];
+    }),
+  );
+  const found = rows.flat().toSorted((a, b) => Number(b.stale) - Number(a.stale));
+  const target = found[0]?.target ?? `node/${nodes[0] ?? ''}->${textOf(to)}`;
+  return { target, rows: [...found, ...silent] };
+}
+
+const unsent = { sent: 0, lost: 0, serviceSent: 0, serviceLost: 0, passive: true as const };
+
 /** Each address once, those with stale flows first: a lookup of each costs the API a look at all pods. */
 function first(flows: ClientFlow[], most: number): ClientFlow[] {
   const sorted = flows.toSorted((a, b) => Number(b.stale) - Number(a.stale));

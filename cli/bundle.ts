@@ -22,6 +22,25 @@ const Edge = z.object({
   failed: z.record(z.string(), z.string()),
 });
 const Count = z.number().min(0);
+const Flow = z.object({
+  source: z.string(),
+  sourcePort: Count,
+  destination: z.string(),
+  destinationPort: Count,
+  sent: Count,
+  lost: Count,
+});
+/** Of traffic that was watched; see domain/probe.ts. */
+const Watched = z.object({
+  requests: Count,
+  replies: Count,
+  unread: Count,
+  silent: Count,
+  slack: Count,
+  leftOut: z.record(z.string(), Count),
+  flows: z.array(Flow),
+  others: z.object({ flows: Count, sent: Count, lost: Count }),
+});
 const Probe = z.object({
   ...Object.fromEntries(
     (['sent', 'tooBig', 'answered', 'lost', 'damaged', 'ownDrops', 'strange'] as const).map((name) => [name, Count]),
@@ -33,6 +52,7 @@ const Probe = z.object({
   bySize: z.array(
     z.object({ size: Count, sent: Count, tooBig: Count, answered: Count, arrived: Count, lost: z.number() }),
   ),
+  watched: Watched.optional(),
 });
 const Place = z.object({
   name: z.string(),

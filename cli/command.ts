@@ -10,6 +10,9 @@ export const jsonOption = (): Option => new Option('--json', 'print the result a
 export const windowOption = (): Option =>
   new Option('-w, --window <seconds>', 'quiet window that shows what moves anyway').default('1.5');
 
+/** Beside `--passive` the window is the time in which traffic is watched. */
+export const watchedWindowSeconds = '10';
+
 /** @throws UserError for what is no sensible window */
 export function windowMsOf(seconds: string): number {
   const ms = Number(seconds) * 1000;

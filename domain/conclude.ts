@@ -1,7 +1,7 @@
-import type { Evidence } from './evidence.ts';
+import { type Evidence, isPassive, lengthOf, watchedWindow } from './evidence.ts';
 import { shown } from './cel.ts';
 import { addsUp, judgeCause } from './judge.ts';
-import { addProbes } from './probe.ts';
+import { addProbes, flowName } from './probe.ts';
 import type { Runbook } from './runbook.ts';
 import { significant, wilson } from './statistics.ts';
 import { type Account, type Conclusion, type Verdict, openLoss } from './verdict.ts';
@@ -35,8 +35,8 @@ export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
   const roots = proved.filter(({ effectOf }) => effectOf === undefined);
   const lossy = accounts.filter(({ lost }) => significant(lost));
   const open = lossy.filter((account) => openLoss(account) > 0);
-  const rest = { verdicts, accounts, roots, unseen };
-  if (lossy.length === 0) return { ...littleLoss(accounts), ...rest };
+  const rest = { verdicts, accounts, roots, unseen, ...(isPassive(evidence) && { passive: true as const }) };
+  if (lossy.length === 0) return { ...littleLoss(evidence, accounts), ...rest };
   // An unexplained loss needs a next step, and so does a root that may be the effect of something still suspected.
   const next = nextStep(
     runbook,
@@ -46,12 +46,16 @@ export function conclude(runbook: Runbook, evidence: Evidence): Conclusion {
   );
   const more = { ...rest, ...(next && { next }) };
   if (roots.length === 0)
-    return { kind: 'inconclusive', says: `no cause accounts for the loss${elsewhere(evidence)}`, ...more };
+    return {
+      kind: 'inconclusive',
+      says: `no cause accounts for the loss${elsewhere(evidence)}${watchedSays(evidence)}`,
+      ...more,
+    };
   const says = roots.map((root) => `${root.cause} at ${root.place}`).join(' and ');
   if (open.length > 0)
     return {
       kind: 'partly',
-      says: `${says}; not explained: ${open.map(({ step }) => step).join(', ')}${elsewhere(evidence)}`,
+      says: `${says}; not explained: ${open.map(({ step }) => step).join(', ')}${elsewhere(evidence)}${watchedSays(evidence)}`,
       ...more,
     };
   return { kind: 'explained', says, ...more };
@@ -86,17 +90,47 @@ function accountsOf(evidence: Evidence, proved: Verdict[]): Account[] {
 }
 
 /** No step lost three or more. That is no loss only where something was sent, and where the steps together say so too. */
-function littleLoss(accounts: Account[]): Pick<Conclusion, 'kind' | 'says'> {
+function littleLoss(evidence: Evidence, accounts: Account[]): Pick<Conclusion, 'kind' | 'says'> {
   const sent = accounts.reduce((sum, one) => sum + one.sent, 0);
   const lost = accounts.reduce((sum, one) => sum + one.lost, 0);
-  if (sent === 0) return { kind: 'inconclusive', says: 'nothing could be sent' };
+  if (sent === 0) return { kind: 'inconclusive', says: isPassive(evidence) ? nothingSeen(evidence) : 'nothing could be sent' }; // prettier-ignore
   if (addsUp(lost, sent))
     return {
       kind: 'inconclusive',
       says: `${lost} of ${shown(sent)} lost in all, but never three in one step: too few to hold a counter against`,
     };
   const { high } = wilson(lost, sent);
-  return { kind: 'no-loss', says: `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)` };
+  const says = `${lost} of ${shown(sent)} lost now: less than ${(high * 100).toFixed(2)} % (95 %)`;
+  return { kind: 'no-loss', says: `${says}${watchedSays(evidence)}` };
+}
+
+/** No traffic is no health: where and for how long it was looked for. */
+function nothingSeen(evidence: Evidence): string {
+  const window = watchedWindow(evidence);
+  if (!window) return 'the traffic could not be watched';
+  const { text, places } = evidence.path;
+  const seconds = (lengthOf(window) / 1000).toFixed(1);
+  return `no datagram of ${text} was seen in ${seconds} s at ${places[0]?.name ?? 'its sender'}${watchedSays(evidence)}`;
+}
+
+/** What watched traffic tells beyond its sums: flows of which all is lost, what drew no answer, what could not be compared. */
+function watchedSays(evidence: Evidence): string {
+  const watched = watchedWindow(evidence)?.probe?.watched;
+  if (!watched) return '';
+  const { flows, others, silent, leftOut } = watched;
+  const dead = flows.filter(({ sent, lost }) => significant(lost) && lost === sent);
+  const alive = flows.filter((flow) => !dead.includes(flow));
+  const sent = alive.reduce((sum, flow) => sum + flow.sent, others.sent);
+  const lost = alive.reduce((sum, flow) => sum + flow.lost, others.lost);
+  const rest = sent > 0 ? `, others ${shown(lost)} of ${shown(sent)}` : '';
+  const first = dead[0] ? ` (such as ${flowName(dead[0])})` : '';
+  return [
+    dead.length > 0 ? `; ${dead.length} of ${flows.length + others.flows} flows lose everything${first}${rest}` : '',
+    significant(silent)
+      ? `; ${shown(silent)} that came to the receiver drew no answer, and nothing there counts a loss`
+      : '',
+    ...Object.entries(leftOut).map(([why, count]) => (count > 0 ? `; ${shown(count)} not compared: ${why}` : '')),
+  ].join('');
 }
 
 /**

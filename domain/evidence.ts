@@ -1,5 +1,5 @@
 import type { ClusterView, Plane } from './cluster.ts';
-import type { ProbeResult } from './probe.ts';
+import { type ProbeResult, addProbes } from './probe.ts';
 import type { Rule, Sample } from './sample.ts';
 import type { Path } from './target.ts';
 
@@ -105,7 +105,30 @@ export const ruleParts = ['iptables', 'legacy', 'nft'];
 const rulesCut = ({ cut }: Sample): boolean => cut.some((part) => ruleParts.includes(part));
 
 /** The window without probes that shows what moves anyway. */
-export const controlOf = (evidence: Evidence): Window | undefined => evidence.windows.find((window) => !window.probe);
+export const controlOf = (evidence: Evidence): Window | undefined =>
+  // Where users' traffic is watched there is no quiet: what moves without it cannot be known.
+  isPassive(evidence) ? undefined : evidence.windows.find((window) => !window.probe);
+
+/** The step in which nothing is sent, and the window before it, in which the captures are opened. */
+export const passiveStep = 'passive';
+export const openingStep = 'opening';
+
+/** Whether nothing of undrop's was sent and the traffic that is there was watched instead. */
+export const isPassive = ({ windows }: Evidence): boolean =>
+  windows.some(({ step }) => step === passiveStep || step === openingStep);
+
+/** The whole time in which traffic was watched, of the parts of which each is a window: for what is judged at once. */
+export function watchedWindow({ windows }: Evidence): Window | undefined {
+  const parts = windows.filter(({ step, probe }) => step === passiveStep && probe);
+  const [first, last] = [parts[0], parts.at(-1)];
+  if (!first || !last) return undefined;
+  return {
+    step: passiveStep,
+    before: first.before,
+    after: last.after,
+    probe: addProbes(parts.flatMap(({ probe }) => probe ?? [])),
+  };
+}
 
 /** The first full sample of a place: devices, routes and features, which light samples leave out. */
 export function fullSample(evidence: Evidence, place: string): Sample | undefined {

@@ -1,11 +1,20 @@
 import { expression, shown, template } from './cel.ts';
-import { type Evidence, type Window, controlOf, fullSample, lengthOf } from './evidence.ts';
+import {
+  type Evidence,
+  type Window,
+  controlOf,
+  fullSample,
+  isPassive,
+  lengthOf,
+  passiveStep,
+  watchedWindow,
+} from './evidence.ts';
 import { type Facts, type Look, factsAt } from './facts/facts.ts';
 import { type Focus, focusOf } from './facts/moved.ts';
 import { senderMtu } from './facts/sizes.ts';
 import { Unseen, whyMissing } from './facts/unread.ts';
 import { waysOf } from './facts/way.ts';
-import type { ProbeResult } from './probe.ts';
+import { type ProbeResult, addProbes } from './probe.ts';
 import type { Cause } from './runbook.ts';
 import { regress, significant, wilson } from './statistics.ts';
 import type { Place } from './target.ts';
@@ -19,6 +28,8 @@ const tooMuch = 1.25;
 const negligible = 0.2;
 /** A quiet counter moves at most this share of the loss in the control window; a busier one needs coded probes. */
 const quiet = 0.1;
+/** Edges of watched windows are not sharp to the datagram. */
+const few = 3;
 /** Slopes of exact counters are 1 but for the last bits of a double. */
 const epsilon = 1e-9;
 
@@ -37,12 +48,16 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
   if (taken.length === 0)
     return verdict(
       'untested',
-      cause.steps ? `needs the step ${cause.steps.join(' or ')}, which was not taken` : 'no probe could be sent',
+      cause.steps
+        ? `needs the step ${cause.steps.filter((step) => step !== passiveStep).join(' or ')}, which was not taken`
+        : 'no probe could be sent',
     );
   const judged = cause.machineWide ? machinesPlace(evidence, place) : place;
   if (judged.name !== place.name)
     return verdict('untested', `its counter is the whole machine's and is judged at ${judged.name}`);
-  const lossy = taken.filter((window) => window.chip === undefined && significant(window.probe?.lost ?? 0));
+  const whole = watchedWindow(evidence);
+  const windows = whole ? [whole] : taken.filter((window) => window.chip === undefined);
+  const lossy = windows.filter((window) => significant(window.probe?.lost ?? 0));
   const coded = judgeCoded(cause, evidence, place, lossy, verdict);
   if (lossy.length === 0) return coded ?? lossless(cause, evidence, place, taken, verdict);
   const verdicts = lossy.map((window) =>
@@ -120,6 +135,8 @@ function judgeWindow(
     const more = { ...base, lost: against, counted: Math.round(own), counter };
     const sum = `${counter} +${shown(own)} while ${shown(against)} of ${shown(probe.sent)} were lost (${window.step})`;
     const busy = background > quiet * against;
+    // What was lost while edges were sampled, and the datagrams that were on their way.
+    const slack = probe.watched ? Math.min(probe.watched.slack, 0.2 * against) + few : 0;
     // A Service spreads what is sent to it: each of its endpoints can account for its own share only.
     const together = own > 0 ? own + elsewhere(cause, evidence, window, place) : 0;
     const receivers = evidence.path.places.filter(({ role }) => role === 'receiver').length;
@@ -149,8 +166,10 @@ function judgeWindow(
       const says = `${sum}; with the other endpoints' it is ${shown(together)}`;
       return make('proved', says, { ...more, share: true });
     }
-    if (own > tooMuch * packetsLost(evidence, probe, against))
+    if (own > tooMuch * (packetsLost(evidence, probe, against) + slack))
       return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code });
+    if (window.step === passiveStep && !keepsTime(cause, evidence, place, look, against, slack))
+      return make('suspected', `${sum}, but not at the same times: another loss of that size may be meant`, more);
     if (doubt !== undefined)
       return make('suspected', `${sum}, but it could not be ruled out: ${doubt}`, { ...more, ...next });
     const reasons = cause.prove.map((condition) => template(condition.says)(facts));
@@ -195,7 +214,7 @@ function refutation(
 
 /** A coded probe decides on a busy node: the counter's slope on the marked loss is 1 when it counts just our losses. */
 function judgeCoded(cause: Cause, evidence: Evidence, place: Place, lossy: Window[], make: Make): Verdict | undefined {
-  const chips = evidence.windows.filter((window) => window.chip !== undefined);
+  const chips = evidence.windows.filter((window) => window.chip !== undefined && window.step !== passiveStep);
   const [first, last] = [chips[0], chips.at(-1)];
   const lost = chips.reduce((sum, window) => sum + (window.probe?.lost ?? 0), 0);
   if (!first || !last || !significant(lost) || cause.steps) return undefined;
@@ -252,8 +271,40 @@ function count(cause: Cause, facts: Facts): number {
   return value;
 }
 
+/**
+ * Whether a count grew while datagrams were lost: in no part of a watched window it may be ahead or behind by more than a
+ * quarter of the loss. Two losses of one size by chance show at different times, unless both are steady.
+ */
+function keepsTime(
+  cause: Cause,
+  evidence: Evidence,
+  place: Place,
+  look: Look,
+  against: number,
+  slack: number,
+): boolean {
+  const parts = evidence.windows.filter(({ step, probe }) => step === passiveStep && probe);
+  const total = addProbes(parts.flatMap(({ probe }) => probe ?? []));
+  const lossOf = ({ lost, requestLost, replyLost }: ProbeResult): number =>
+    against === total.lost ? lost : against === total.requestLost ? requestLost : replyLost;
+  let [ahead, counted] = [0, 0];
+  const lags = parts.map((part) => {
+    const moved = count(cause, factsAt(evidence, part, place, look));
+    counted += moved;
+    return { moved, lost: part.probe ? lossOf(part.probe) : 0 };
+  });
+  // Only the shape is compared here; whether the sums fit was asked before.
+  const scale = counted > 0 ? against / counted : 1;
+  return lags.every(({ moved, lost }) => {
+    ahead += moved * scale - lost;
+    return Math.abs(ahead) <= 0.25 * against + slack;
+  });
+}
+
 /** What the same count moved in the control window, scaled to this window's length. */
 function backgroundOf(cause: Cause, evidence: Evidence, window: Window, place: Place, look: Look): number {
+  // Users' traffic does not stop for us: the count must fit the loss as it is, and keep its time.
+  if (isPassive(evidence)) return 0;
   const control = controlOf(evidence);
   if (!control) throw new Unseen('there is no control window');
   return count(cause, factsAt(evidence, control, place, look)) * (lengthOf(window) / lengthOf(control));

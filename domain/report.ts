@@ -15,6 +15,10 @@ const row = (cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => escape(String(cell))).join(' | ')} |`;
 const list = (places: readonly string[]): string => places.join(', ');
 
+/** What was done instead of sending, for reports. */
+export const passiveMeans =
+  "the target's own traffic was watched at both ends, by keyed hashes of its payloads; requests and answers both count.";
+
 /** The report of a diagnosis in Markdown: what was lost, what explains it, what was ruled out, what next, what to learn. */
 export function diagnosisMarkdown(
   runbook: Runbook,
@@ -22,11 +26,14 @@ export function diagnosisMarkdown(
   conclusion: Conclusion,
 ): string {
   const lines = [`# ${run.path.text}: ${headline(conclusion)}`, '', `Run ${run.run}. ${escape(conclusion.says)}.`, ''];
+  if (conclusion.passive) lines.push(`Nothing was sent: ${passiveMeans}`, '');
   if (run.survey) {
     lines.push(
       '## Where it was looked for',
       '',
-      'A few datagrams on each path; the one that lost most was looked at.',
+      conclusion.passive
+        ? 'Clients by the flows that nodes track; nothing was sent to find them.'
+        : 'A few datagrams on each path; the one that lost most was looked at.',
       '',
     );
     lines.push(...run.survey.map((one) => `- ${escape(surveyLine(one))}`), '');
@@ -41,7 +48,7 @@ export function diagnosisMarkdown(
     lines.push(row([account.step, step?.question ?? '', account.sent, account.lost, interval, list(by)]));
   }
   for (const step of run.steps)
-    if (step.failed !== undefined) lines.push(row([step.step, step.question, 'not sent', '', '', step.failed]));
+    if (step.failed !== undefined) lines.push(row([step.step, step.question, conclusion.passive ? 'not watched' : 'not sent', '', '', step.failed])); // prettier-ignore
   const sums = sumsOf(conclusion);
   if (sums.length) lines.push('', ...sums.map((sum) => `- ${escape(sumLine(sum))}`));
   lines.push('', '## What explains it', '');
@@ -80,11 +87,11 @@ export function diagnosisMarkdown(
 }
 
 /** `OFFLOAD-CSUM-TX at h1`, or in a few words why there is no such name. */
-export function headline({ kind, roots, accounts }: Conclusion): string {
+export function headline({ kind, roots, accounts, passive }: Conclusion): string {
   const names = roots.map(({ cause, place }) => `${cause} at ${place}`).join(', ');
   if (kind === 'no-loss') return 'no loss';
   if (kind === 'inconclusive') {
-    if (accounts.every(({ sent }) => sent === 0)) return 'nothing could be sent';
+    if (accounts.every(({ sent }) => sent === 0)) return passive ? 'no traffic was seen' : 'nothing could be sent';
     const judged = accounts.some(({ lost }) => significant(lost));
     return judged ? 'loss without a proved cause' : 'too little loss to judge';
   }
@@ -94,8 +101,14 @@ export function headline({ kind, roots, accounts }: Conclusion): string {
 
 /** What a person should do now. */
 export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
+  const { passive } = conclusion;
+  const again = 'Run without --passive';
+  if (passive && conclusion.next)
+    return `${again}: it sends, and takes the step ${conclusion.next.step} (${conclusion.next.why}).`;
   if (conclusion.next) return `Most telling next step: ${conclusion.next.step} (${conclusion.next.why})`;
   if (conclusion.kind === 'no-loss') return 'Nothing to do now. If users still see loss, run again while it happens.';
+  if (passive && conclusion.accounts.every(({ sent }) => sent === 0))
+    return `${again}: some 5,000 small datagrams to undrop's own listener say more; or watch for longer (--window) while users send.`;
   if (conclusion.accounts.every(({ sent }) => sent === 0))
     return 'Nothing can be said before something can be sent: each step says why it was not.';
   if (!conclusion.accounts.some(({ lost }) => significant(lost)))
@@ -103,9 +116,12 @@ export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
   const remedies = conclusion.roots.flatMap(
     ({ cause }) => runbook.causes.find(({ id }) => id === cause)?.remedies ?? [],
   );
+  if (passive && remedies.length)
+    return `${again}, and plan from that (${[...new Set(remedies)].join(', ')}): a change is measured by probes before and after.`;
   if (remedies.length) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
   const owners = conclusion.roots.map(({ cause }) => runbook.causes.find(({ id }) => id === cause)?.owner ?? '');
   if (owners.length) return `undrop has no safe operation for this; it belongs to: ${[...new Set(owners)].join('; ')}.`;
+  if (passive) return `${again}: probes of several sizes, rates and routes tell more apart than users' traffic does.`;
   return 'Nothing that undrop can read explains the loss; capture packets at both ends of the lossy hop.';
 }
 

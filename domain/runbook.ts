@@ -77,6 +77,8 @@ export type Step = z.infer<typeof Step>;
 export const Methodology = z.strictObject({
   title: z.string(),
   steps: z.array(Step).min(1),
+  /** The step `passive`, which is the only one of a run that must not send anything. */
+  passive: z.strictObject({ question: z.string().min(1) }),
   /** Files of causes are judged in this order of families; it is also the order of the report. */
   families: z.array(z.enum(families)),
 });

@@ -20,6 +20,8 @@ export interface DiagnoseInput {
   propose: boolean;
   /** Whether the server knows undrop's search attributes. */
   visible: boolean;
+  /** Send nothing and make nothing: watch the target's own traffic for `windowMs`. */
+  passive?: boolean;
 }
 
 /** One taken step, as progress and reports show it. */
@@ -41,6 +43,8 @@ export interface SurveyRow {
   lost: number;
   serviceSent: number;
   serviceLost: number;
+  /** Found by its flows, and nothing was sent. */
+  passive?: true;
   failed?: string;
 }
 
@@ -168,7 +172,18 @@ export interface RemediateResult {
 }
 
 /** One line of a survey for people: `pod/shop/web->service/shop/echo@echo-1: 0 of 40 lost, through the Service 21 of 40`. */
-export function surveyLine({ target, stale, sent, lost, serviceSent, serviceLost, failed }: SurveyRow): string {
+export function surveyLine({
+  target,
+  stale,
+  sent,
+  lost,
+  serviceSent,
+  serviceLost,
+  passive,
+  failed,
+}: SurveyRow): string {
+  if (passive && failed !== undefined) return `${target}: its flows could not be listed, ${failed}`;
+  if (passive) return `${target}: a client by its flows${stale ? ', which keeps sending to what is no endpoint' : ''}`;
   if (failed !== undefined) return `${target}: not sent, ${failed}`;
   const parts = [
     sent ? `${lost} of ${sent} lost` : '',

@@ -81,7 +81,10 @@ export type Rule = z.infer<typeof Rule>;
 export type Entry = z.infer<typeof Entry>;
 
 /** Whether two entries are of one flow, wherever each leads. */
-export const sameFlow = (a: Entry, b: Entry): boolean =>
+/** What of an entry names a flow as its sender sees it. */
+export type Ends = Pick<Entry, 'source' | 'sourcePort' | 'destination' | 'destinationPort'>;
+
+export const sameFlow = (a: Ends, b: Ends): boolean =>
   (['source', 'sourcePort', 'destination', 'destinationPort'] as const).every((key) => a[key] === b[key]);
 
 export const flowText = ({ source, sourcePort, destination, destinationPort }: Entry): string =>

@@ -78,6 +78,8 @@ export interface Conclusion {
   accounts: Account[];
   /** The single next most telling step, where something is left open. */
   next?: { step: string; why: string };
+  /** Nothing was sent: users' traffic was watched. */
+  passive?: true;
   /** Places that could not be seen, and why. */
   unseen: Record<string, string>;
 }

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Cause, Methodology, Remedy, type Runbook } from '../domain/runbook.ts';
+import { passiveStep } from '../domain/evidence.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
 
 export const udpLoss = fileURLToPath(new URL('udp-loss', import.meta.url));
@@ -44,7 +45,7 @@ function yamlFiles(folder: string): string[] {
 /** What one file says of another: ids that do not exist, or exist twice. */
 function crossFaults(methodology: Methodology, causes: Cause[], remedies: Remedy[]): string[] {
   const faults: string[] = [];
-  const steps = new Set(methodology.steps.map(({ id }) => id));
+  const steps = new Set([passiveStep, ...methodology.steps.map(({ id }) => id)]);
   const causeIds = new Set(causes.map(({ id }) => id));
   const remedyIds = new Set(remedies.map(({ id }) => id));
   if (causeIds.size < causes.length) faults.push('two causes have the same id');

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { z } from 'zod';
+import { passiveStep } from '../domain/evidence.ts';
 import { conclude } from '../domain/conclude.ts';
 import type { Cause, Runbook } from '../domain/runbook.ts';
 import type { VerdictKind } from '../domain/verdict.ts';
@@ -61,7 +62,7 @@ export function loadCases(runbook: Runbook, folder: string = join(udpLoss, 'test
 }
 
 function caseFile({ causes, methodology }: Runbook) {
-  const steps = new Set(methodology.steps.map(({ id }) => id));
+  const steps = new Set([passiveStep, ...methodology.steps.map(({ id }) => id)]);
   const ids = z.enum(causes.map(({ id }) => id));
   return z.strictObject({ cause: ids, cases: z.array(Case).min(1) }).superRefine(({ cases }, context) => {
     cases.forEach((one, index) =>

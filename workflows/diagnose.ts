@@ -44,11 +44,14 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
   };
   publish(input.visible, { target: input.target, phase: 'observing' });
   try {
-    const { path, runbook, survey } = await node.resolve(run, input.target);
+    const { path, runbook, survey } = await (input.passive
+      ? node.resolve(run, input.target, true)
+      : node.resolve(run, input.target));
     progress.path = path;
     if (survey) progress.survey = survey;
-    show('observing', 'control');
-    let { evidence, next } = await node.begin(run, path, input.windowMs);
+    show('observing', input.passive ? 'passive' : 'control');
+    let { evidence, next, summary } = await (input.passive ? node.watch : node.begin)(run, path, input.windowMs);
+    if (summary) progress.steps.push(summary);
     const skipped: string[] = [];
     const observe = async (step: string): Promise<string | undefined> => {
       show('observing', step);
@@ -61,7 +64,8 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     while (next !== undefined) next = await observe(next);
     show('judging');
     let judged = await quick.judge(path, evidence, runbook);
-    for (let demanded = 0; judged.next && demanded < mostDemanded; demanded++) {
+    // What must send nothing takes no other step, whatever judging would like to know.
+    for (let demanded = 0; !input.passive && judged.next && demanded < mostDemanded; demanded++) {
       if (skipped.includes(judged.next.step)) break;
       await observe(judged.next.step);
       show('judging');
@@ -75,7 +79,9 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     const report = await quick.writeDiagnosis(result);
     publish(input.visible, { phase: 'done', conclusion: roots.map(({ cause }) => cause).join(' ') || kind });
     const remediation =
-      input.propose && roots.length > 0 ? await propose(input, run, path, evidence, runbook, conclusion) : undefined;
+      input.propose && !input.passive && roots.length > 0
+        ? await propose(input, run, path, evidence, runbook, conclusion)
+        : undefined;
     show('done');
     return { ...result, report, ...(remediation !== undefined && { remediation }) };
   } catch (error) {

@@ -1,3 +1,4 @@
+import { passiveStep } from '../../domain/evidence.ts';
 import { headline, nextLine } from '../../domain/report.ts';
 import type { Runbook } from '../../domain/runbook.ts';
 import { type StepSummary, type SurveyRow, surveyLine } from '../../domain/runs.ts';
@@ -11,7 +12,7 @@ const number = (value: number): string => value.toLocaleString('en-US');
 export function printStep({ step, question, sent, lost, failed }: StepSummary): void {
   const name = step.padEnd(9);
   if (failed !== undefined) {
-    print(`  ${name} ${paint.yellow('not sent')}  ${wrapped(failed, 21)}`);
+    print(`  ${name} ${paint.yellow(step === passiveStep ? 'not watched' : 'not sent')}  ${wrapped(failed, 21)}`);
     return;
   }
   const share = sent ? `${((100 * lost) / sent).toFixed(lost && lost < sent ? 1 : 0)} %` : '';
@@ -33,6 +34,8 @@ export function printConclusion(runbook: Runbook, conclusion: Conclusion, all = 
     conclusion.kind === 'no-loss' ? paint.green : conclusion.kind === 'explained' ? paint.bold : paint.yellow;
   print();
   print(good(conclusion.kind === 'no-loss' ? `No loss: ${conclusion.says}` : headline(conclusion)));
+  if (conclusion.passive && conclusion.kind !== 'no-loss' && conclusion.kind !== 'explained')
+    print(`  ${wrapped(conclusion.says, 2)}`);
   for (const verdict of conclusion.verdicts.filter(({ kind }) => kind === 'proved')) {
     const cause = runbook.causes.find(({ id }) => id === verdict.cause);
     const mark = verdict.effectOf

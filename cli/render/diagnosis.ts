@@ -15,7 +15,7 @@ export function printDiagnosis(result: DiagnoseResult, conclusion: Conclusion | 
   print(`${paint.dim('report')}  ${result.report}/report.md`);
   if (result.remediation !== undefined)
     print(`${paint.dim('plan')}    undrop show ${result.run}, then undrop approve ${result.run}`);
-  else if (hasRemedy(result)) print(`${paint.dim('plan')}    undrop plan ${result.run}`);
+  else if (hasRemedy(result) && !conclusion?.passive) print(`${paint.dim('plan')}    undrop plan ${result.run}`);
 }
 
 const hasRemedy = ({ roots }: DiagnoseResult): boolean =>

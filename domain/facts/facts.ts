@@ -2,6 +2,7 @@ import { type Evidence, type Window, beyondControl, fullSample } from '../eviden
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import { type Place, receiverOf } from '../target.ts';
+import { flowFacts } from './flows.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
 import { affinityFacts, affinityToTest } from './affinity.ts';
 import { hostPortFacts } from './host-port.ts';
@@ -15,7 +16,7 @@ import { type Way, deltaAt, ofFamily, pathFacts, wayFacts, waysOf } from './way.
 export const factNames = [
   'delta', 'extra', 'before', 'after', 'place', 'probe', 'probes', 'step', 'senderExtra', 'toward', 'dropRule', 'invalidRule',
   'fragmentRule', 'rules', 'qdisc', 'link', 'socket', 'sizes', 'offload', 'masquerade', 'stale', 'neighbour', 'route',
-  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'affinity', 'hostPort',
+  'path', 'checksums', 'software', 'softwareIn', 'service', 'plane', 'direct', 'affinity', 'hostPort', 'flows',
 ] as const; // prettier-ignore
 
 export type Facts = Record<(typeof factNames)[number], unknown>;
@@ -67,6 +68,7 @@ export function factsAt(evidence: Evidence, window: Window, place: Place, { way,
     plane: planeFacts(evidence, place),
     direct: directFacts(evidence),
     affinity: affinityFacts(evidence),
+    flows: flowFacts(evidence, window),
   };
 }
 
@@ -118,7 +120,7 @@ const nothingSent = {
 
 function probeFacts(probe: ProbeResult | undefined): Record<string, unknown> {
   if (!probe) return { ...nothingSent, oneWay: false, refused: 0, ...firstsFacts(probe) };
-  const { bySize: _, firsts: __, refused, ...numbers } = probe;
+  const { bySize: _, firsts: __, watched: ___, refused, ...numbers } = probe;
   return { ...numbers, refused: Object.values(refused).reduce((a, b) => a + b, 0), ...firstsFacts(probe) };
 }
 

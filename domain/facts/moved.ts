@@ -1,4 +1,4 @@
-import { type Delta, type Evidence, type Window, beyondControl, ruleParts } from '../evidence.ts';
+import { type Delta, type Evidence, type Window, beyondControl, passiveStep, ruleParts } from '../evidence.ts';
 import type { Rule, Sample } from '../sample.ts';
 import type { Path, Place } from '../target.ts';
 import { unread } from './unread.ts';
@@ -31,16 +31,18 @@ const toApplication = new Set([
   'oneway-nodeport',
   'pinned',
   'others',
+  passiveStep,
 ]);
 
 /** Chooses, for one place and window, what moved most beyond what the control window moved in the same time. */
 export function focusOf(evidence: Evidence, window: Window, place: Place): Focus {
   const after = window.after.samples[place.name];
   const extra = beyondControl(evidence, window, place.name);
+  const rank = window.step === passiveStep ? nearest(window) : (count: number): number => count;
   const most = (moved: Record<string, number>, fits: (name: string) => boolean): string => {
     const [top] = Object.entries(moved)
       .filter(([name, count]) => count > 0 && fits(name))
-      .toSorted(([, a], [, b]) => b - a);
+      .toSorted(([, a], [, b]) => rank(b) - rank(a));
     return top?.[0] ?? '';
   };
   const rule = (fits: (rule: Rule) => boolean): string =>
@@ -54,6 +56,13 @@ export function focusOf(evidence: Evidence, window: Window, place: Place): Focus
     socket:
       most(extra.sockets, (inode) => isTarget(evidence, window, after, inode)) || quietTarget(evidence, window, after),
   };
+}
+
+/** Without a quiet window the busiest may be a bystander: what comes nearest to one of the losses stands out instead. */
+function nearest({ probe }: Window): (count: number) => number {
+  const losses = [probe?.lost, probe?.requestLost, probe?.replyLost].filter((lost) => lost !== undefined && lost > 0);
+  return (count) =>
+    -Math.min(...losses.map((lost) => Math.abs(count - (lost ?? 0))), ...(losses.length ? [] : [-count]));
 }
 
 /** The application's ports, where the target tells them. */

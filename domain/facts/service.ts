@@ -195,7 +195,11 @@ function rulesFacts(evidence: Evidence, plane: Plane, place: Place): object {
 }
 
 /** What datagrams of the same size to the endpoint itself lose: what only those to the Service's address lose is the Service's. */
-export function directFacts(evidence: Evidence): { sent: number; lost: number; taken: boolean } {
+export function directFacts(evidence: Evidence): { sent: number; lost: number; taken: boolean; says: string } {
   const probe = evidence.windows.find((window) => window.step === 'small')?.probe;
-  return { sent: probe?.sent ?? 0, lost: probe?.lost ?? 0, taken: probe !== undefined };
+  const { sent = 0, lost = 0 } = probe ?? {};
+  const says = probe
+    ? `the endpoint itself answers when asked directly (${lost} of ${sent} lost)`
+    : 'the endpoint itself was not asked directly';
+  return { sent, lost, taken: probe !== undefined, says };
 }

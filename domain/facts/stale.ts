@@ -1,7 +1,7 @@
 import { frontendsOf } from '../cluster.ts';
-import { type Evidence, type Window, fullSample } from '../evidence.ts';
+import { type Evidence, type Window, fullSample, passiveStep } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
-import { type Entry, flowText, sameFlow } from '../sample.ts';
+import { type Ends, type Entry, flowText, sameFlow } from '../sample.ts';
 import type { PathService, Place } from '../target.ts';
 import { echoesAt, staleHostEntries } from './host-port.ts';
 import { unread } from './unread.ts';
@@ -28,7 +28,7 @@ export function staleFacts(
   evidence: Evidence,
   window: Window,
   place: Place,
-): Record<StaleKind, StaleFlows> & { endpoints: number; fresh: Pick<ProbeResult, 'sent' | 'lost' | 'answered'> } {
+): Record<StaleKind, StaleFlows> & { endpoints: number; fresh: Fresh } {
   const { service } = evidence.path;
   const sample = fullSample(evidence, place.name);
   if (!service) return unread('the target is no Service with endpoints');
@@ -37,6 +37,7 @@ export function staleFacts(
   const all = serviceEntries(evidence, place);
   if (sample.cut.includes('entries') && all.length === 0)
     return unread('the list of conntrack entries was cut, and none of those seen is stale');
+  if (window.step === passiveStep) return watchedStale(evidence, window, all);
   const probed = probedFlow(evidence);
   const of = (kind: StaleKind): StaleFlows => {
     const stale = all.filter((entry) => kindOf(entry) === kind);
@@ -54,7 +55,53 @@ export function staleFacts(
   const fresh = ['service', 'small'].flatMap(
     (step) => evidence.windows.find((one) => one.step === step && one.probe)?.probe ?? [],
   )[0] ?? { sent: 0, lost: 0, answered: 0 };
-  return { dead: of('dead'), untranslated: of('untranslated'), fresh, endpoints: service.endpoints.length };
+  const says = `fresh ports work (${fresh.answered} of ${fresh.sent})`;
+  return {
+    dead: of('dead'),
+    untranslated: of('untranslated'),
+    fresh: { ...fresh, says },
+    endpoints: service.endpoints.length,
+  };
+}
+
+/** What was sent on other flows than the stale ones, and how that is said where it works. */
+type Fresh = Pick<ProbeResult, 'sent' | 'lost' | 'answered'> & { says: string };
+
+/** The same where users' flows were watched: what each of them lost is known, so none has to be probed. */
+function watchedStale(
+  evidence: Evidence,
+  { probe }: Window,
+  all: readonly Entry[],
+): Record<StaleKind, StaleFlows> & { endpoints: number; fresh: Fresh } {
+  const onStale = flowsOn(all);
+  const of = (kind: StaleKind): StaleFlows => {
+    const stale = all.filter((entry) => kindOf(entry) === kind);
+    const on = flowsOn(stale);
+    // A flow that gets through has another entry by now.
+    const dead = (probe?.watched?.flows ?? []).filter((flow) => on(flow) && flow.lost >= 0.9 * flow.sent);
+    const shown = stale.find((entry) => dead.some((flow) => sameFlow(entry, flow))) ?? stale[0];
+    return {
+      entries: stale.length,
+      lost: dead.reduce((sum, { lost }) => sum + lost, 0),
+      // Those of other clients are not on this path; a flow on which nothing was sent loses nothing.
+      ours: dead.length > 0,
+      to: shown?.replySource ?? '',
+      flow: shown ? flowText(shown) : '',
+    };
+  };
+  const { flows = [], others = { sent: 0, lost: 0 } } = probe?.watched ?? {};
+  const rest = flows.filter((flow) => !onStale(flow));
+  const sent = rest.reduce((sum, one) => sum + one.sent, others.sent);
+  const lost = rest.reduce((sum, one) => sum + one.lost, others.lost);
+  const says = sent > 0 ? `other flows work (${sent - lost} of ${sent} arrived)` : 'no other flow was seen';
+  const fresh = { sent, lost, answered: sent - lost, says };
+  const endpoints = evidence.path.service?.endpoints.length ?? 0;
+  return { dead: of('dead'), untranslated: of('untranslated'), fresh, endpoints };
+}
+
+/** Whether a flow goes by one of these entries. */
+export function flowsOn(entries: readonly Entry[]): (flow: Ends) => boolean {
+  return (flow) => entries.some((entry) => sameFlow(entry, flow));
 }
 
 const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destination ? 'untranslated' : 'dead');

@@ -1,4 +1,4 @@
-import { type Delta, type Evidence, type Window, deltaOf, fullSample } from '../evidence.ts';
+import { type Delta, type Evidence, type Window, deltaOf, fullSample, passiveStep } from '../evidence.ts';
 import type { Sample } from '../sample.ts';
 import { type Path, type Place, receiverOf } from '../target.ts';
 import { mostLinkDrops } from './moved.ts';
@@ -105,6 +105,10 @@ function towardFacts({ probe, step }: Window, way: Way): { sent: number; lost: n
   if (!probe) return { sent: 0, lost: 0 };
   if (!probe.oneWay) return { sent: probe.sent, lost: probe.lost };
   const requests = (way === 'out') !== step.endsWith('reverse');
+  if (probe.watched)
+    return requests
+      ? { sent: probe.watched.requests, lost: probe.requestLost }
+      : { sent: probe.watched.replies, lost: probe.replyLost };
   return requests
     ? { sent: probe.sent, lost: probe.requestLost }
     : { sent: probe.sent - probe.requestLost, lost: probe.replyLost };
@@ -113,7 +117,8 @@ function towardFacts({ probe, step }: Window, way: Way): { sent: number; lost: n
 /** Whether what was sent went to several endpoints: then how much of it went by one hop is unknown. */
 function spreads({ path }: Evidence, { step }: Window): boolean {
   return (
-    ['service', 'nodeport', 'oneway', 'oneway-nodeport'].includes(step) && (path.service?.endpoints.length ?? 0) > 1
+    ['service', 'nodeport', 'oneway', 'oneway-nodeport', passiveStep].includes(step) &&
+    (path.service?.endpoints.length ?? 0) > 1
   );
 }
 

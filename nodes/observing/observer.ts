@@ -46,7 +46,7 @@ export interface Part {
 
 /** Sees one path: samples its places and sends probes over it. Keeps its probers open from step to step. */
 export class Observer {
-  private readonly shells: ShellPool;
+  private readonly shells: Pick<ShellPool, 'of'>;
   private readonly path: Path;
   private readonly run: string;
   private readonly probers = new Map<string, Prober>();
@@ -58,7 +58,7 @@ export class Observer {
   private readonly found = new Map<string, Promise<Place>>();
 
   /** @param run 16 hex digits that mark this run's datagrams */
-  constructor(shells: ShellPool, path: Path, run: string) {
+  constructor(shells: Pick<ShellPool, 'of'>, path: Path, run: string) {
     this.shells = shells;
     this.path = path;
     this.run = run;

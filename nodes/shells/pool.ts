@@ -30,6 +30,11 @@ export class ShellPool {
     return this.kept(node, 'agent');
   }
 
+  /** Shells for reading that reach a node only by an agent that is there: nothing is made in the cluster. */
+  get existing(): Pick<ShellPool, 'of'> {
+    return { of: (node) => this.kept(node, 'agent', false) };
+  }
+
   /** The shell for changes: in a cluster another pod, with more rights. */
   changing(node: string): Shell {
     return this.kept(node, this.inventory.kubernetes ? 'changer' : 'agent');
@@ -42,15 +47,15 @@ export class ShellPool {
     await (await this.made?.catch(() => undefined))?.agents.close();
   }
 
-  private kept(node: string, agent: Agent): Shell {
-    const key = `${agent} ${node}`;
-    const shell = this.shells.get(key) ?? this.make(node, agent);
+  private kept(node: string, agent: Agent, making = true): Shell {
+    const key = `${agent} ${node}${making ? '' : ' existing'}`;
+    const shell = this.shells.get(key) ?? this.make(node, agent, making);
     this.shells.set(key, shell);
     return shell;
   }
 
-  private make(node: string, agent: Agent): Shell {
-    if (this.inventory.kubernetes) return new KubernetesShell(() => this.cluster(), node, agent);
+  private make(node: string, agent: Agent, making: boolean): Shell {
+    if (this.inventory.kubernetes) return new KubernetesShell(() => this.cluster(), node, agent, making);
     const spec = this.inventory.nodes[node]?.shell;
     if (!spec) throw new Error(`the inventory has no node "${node}"`);
     if (spec === 'local') return new ProcessShell();

@@ -1,6 +1,6 @@
 import type { ClusterView, Plane } from '../../domain/cluster.ts';
-import type { Edge, Evidence } from '../../domain/evidence.ts';
-import { type ProbeResult, type SizeResult, addProbes } from '../../domain/probe.ts';
+import { type Edge, type Evidence, passiveStep } from '../../domain/evidence.ts';
+import { type ProbeResult, type SizeResult, type Watched, addProbes, noneWatched } from '../../domain/probe.ts';
 import type { Methodology } from '../../domain/runbook.ts';
 import { Entry, Sample } from '../../domain/sample.ts';
 import { evidenceOf } from '../../domain/steps.ts';
@@ -49,12 +49,13 @@ export function evidenceFor(one: Case, methodology: Methodology): Evidence {
   const control = { step: 'control', after: edge({ ...one.control, failed: {}, now: {} }) };
   const taken = one.windows.flatMap(({ step, probe, ...seen }) => {
     const { route, silent } = methodology.steps.find(({ id }) => id === step)?.probe ?? {};
-    const oneWay = route === 'path' || route === 'reverse' || silent === true;
+    const watched = step === passiveStep;
+    const oneWay = watched || route === 'path' || route === 'reverse' || silent === true;
     const chips = Array.isArray(probe.lost) ? probe.lost.map((_, chip) => chip) : [undefined];
     return chips.map((chip) => ({
       step,
       after: edge(seen, chip),
-      probe: probeOf(probe, oneWay, chip),
+      probe: { ...probeOf(probe, oneWay, chip), ...(watched && { watched: watchedOf(probe, chip) }) },
       ...(chip !== undefined && { chip }),
     }));
   });
@@ -172,6 +173,12 @@ const light = (sample: Sample): Sample => ({
 });
 
 const ofChip = (value: number | number[], chip: number): number => (Array.isArray(value) ? (value[chip] ?? 0) : value);
+
+/** All of it as requests, on the flows that the case names. */
+function watchedOf({ sent, flows }: ProbeForm, chip = 0): Watched {
+  const ends = { source: healthyEntry.source, destinationPort: healthyEntry.destinationPort };
+  return { ...noneWatched, requests: ofChip(sent, chip), flows: flows.map((flow) => ({ ...ends, ...flow })) };
+}
 
 function probeOf(form: ProbeForm, oneWay: boolean, chip = 0): ProbeResult {
   const sent = ofChip(form.sent, chip);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { counters, gauges } from '../../domain/counters.ts';
 import { Entry, Link, Rule, Sample, Socket } from '../../domain/sample.ts';
-import { healthyNodes, healthyPath } from './healthy.ts';
+import { healthyEntry, healthyNodes, healthyPath } from './healthy.ts';
 
 const Count = z.int().min(0);
 const places: string[] = healthyPath.places.map(({ name }) => name);
@@ -37,6 +37,17 @@ const ProbeForm = z.strictObject({
   /** Of a silent step: the first datagrams of their source ports, and how many of those were among the lost. */
   firsts: z.strictObject({ sent: Count, lost: Count.default(0) }).optional(),
   size: Count.default(64),
+  /** Of watched traffic, for the step `passive`: what each flow to the Service had in every part. */
+  flows: z
+    .array(
+      z.strictObject({
+        sourcePort: Count.default(healthyEntry.sourcePort),
+        destination: z.string().default(healthyEntry.destination),
+        sent: Count,
+        lost: Count,
+      }),
+    )
+    .default([]),
 });
 export type ProbeForm = z.infer<typeof ProbeForm>;
 

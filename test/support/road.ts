@@ -102,8 +102,13 @@ export class Road {
   }
 }
 
-export async function diagnosed(session: Session, target: string, requester = 'alert'): Promise<DiagnoseResult> {
-  const input = { target, requester, windowMs: 1000, propose: false };
+export async function diagnosed(
+  session: Session,
+  target: string,
+  requester = 'alert',
+  more: { passive?: boolean; windowMs?: number } = {},
+): Promise<DiagnoseResult> {
+  const input = { target, requester, windowMs: 1000, propose: false, ...more };
   return followDiagnosis(await startDiagnosis(session, newRun(), input), true);
 }
 

@@ -29,9 +29,10 @@ export class Agents {
 
   /**
    * The container on a node by which undrop reaches it.
+   * @param making whether an agent may be made for a while where there is none
    * @throws ApiError that says why there is none, and what to do
    */
-  async on(node: string, agent: Agent): Promise<Container> {
+  async on(node: string, agent: Agent, making = true): Promise<Container> {
     const pods = await this.list(agent);
     const here = pods.filter((pod) => pod.spec?.nodeName === node && !pod.metadata?.deletionTimestamp);
     const running = here.find((pod) => pod.status?.containerStatuses?.some(({ state }) => state?.running));
@@ -40,6 +41,8 @@ export class Agents {
       throw new ApiError(
         `${node} has no running pod of the changer, so nothing can be changed there: the chart makes it with changer.enabled=true`,
       );
+    if (!making)
+      throw new ApiError(`${node} has no agent (the chart installs it), and none is made where nothing may be`);
     return this.container(await this.make(node));
   }
 

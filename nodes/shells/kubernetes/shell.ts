@@ -14,14 +14,19 @@ export class KubernetesShell implements Shell {
   private readonly cluster: () => Promise<Cluster>;
   private readonly node: string;
   private readonly agent: Agent;
+  private readonly making: boolean;
   private session: Promise<ExecSession> | undefined;
   private failed: { at: number; error: unknown } | undefined;
 
-  /** @param cluster asked for at first use: the client library takes long to load */
-  constructor(cluster: () => Promise<Cluster>, node: string, agent: Agent) {
+  /**
+   * @param cluster asked for at first use: the client library takes long to load
+   * @param making whether an agent may be made where the node has none
+   */
+  constructor(cluster: () => Promise<Cluster>, node: string, agent: Agent, making = true) {
     this.cluster = cluster;
     this.node = node;
     this.agent = agent;
+    this.making = making;
   }
 
   async start(command: Command, onStdout?: (text: string) => void): Promise<Running> {
@@ -65,7 +70,7 @@ export class KubernetesShell implements Shell {
 
   private async open(): Promise<ExecSession> {
     const cluster = await this.cluster();
-    const container = await cluster.agents.on(this.node, this.agent);
+    const container = await cluster.agents.on(this.node, this.agent, this.making);
     try {
       return await ExecSession.open(cluster.config, container, openMs);
     } catch (error) {
