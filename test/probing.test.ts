@@ -169,7 +169,7 @@ real(
   });
 
   describe('a DNS server', () => {
-    /** Answers every query with the return code that it is started with; prints the longest query and one name. */
+    /** Answers every query with the return code that it is started with; prints their lengths, further records and names. */
     const server = `
 import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -177,7 +177,7 @@ sock.bind(('10.9.1.2', 53))
 print('ready', flush=True)
 while True:
     query, peer = sock.recvfrom(2048)
-    print(len(query), query[12:], flush=True)
+    print(len(query), query[11], query[12:], flush=True)
     flags, end = 0x8180 | int(sys.argv[1]), query.index(b'\\0', 12) + 5
     sock.sendto(query[:2] + flags.to_bytes(2, 'big') + query[4:6] + bytes(6) + query[12:end].upper(), peer)`;
     const answersOf = async (code: number, change: Partial<SendOrder> = {}) => {
@@ -202,6 +202,9 @@ while True:
       expect(result.bySize.map(({ size, answered }) => [size, answered])).toEqual([[64, 20], [300, 20], [512, 20]]); // prettier-ignore
       const lengths = new Set(seen.trim().split('\n').map((one) => Number(one.split(' ')[0]))); // prettier-ignore
       expect([...lengths].filter((length) => length >= 100)).toEqual([300, 512]);
+      // What pads them is one further record, and is said to be there.
+      expect(seen).toMatch(/^300 1 /m);
+      expect(seen).toMatch(/^512 1 /m);
       expect(seen).toContain(`${run}-${group}`);
       expect(seen).toMatch(/undrop\\x03svc\\x03k8s\\x04corp\\x00/);
     });

@@ -6,8 +6,9 @@
 #                    n1 ┴ eth0 ── sw (a switch nobody can log in to) ── eth0 ┴ n2
 #                                  └ eth0 ─ cp (API server, etcd, scheduler, controllers)
 #
-# Pods talk over a VXLAN overlay, as flannel makes it. Nothing is connected to the real network; the API server is reached
-# through a port of 127.0.0.1, which admin.kubeconfig names. Started twice it is built anew.
+# Each node has a replica of CoreDNS too. Pods talk over a VXLAN overlay, as flannel makes it. Nothing is connected to the
+# real network; the API server is reached through a port of 127.0.0.1, which admin.kubeconfig names. Started twice it is
+# built anew.
 #
 # UNDROP_PROXY_MODE=iptables|nftables; UNDROP_MGMT_NOTRACK=1 keeps the way to the nodes open when their tables are full.
 set -eu
