@@ -10,16 +10,20 @@ import { probeAnnotation } from './service.ts';
  * @param echoes a port of the pod whose application its Service lets probe; the pod's own annotation does it for all ports
  */
 export async function readHostPorts(reader: Reader, node: V1Node, pod: V1Pod, echoes?: number): Promise<HostPort[]> {
-  const name = node.metadata?.name ?? '';
-  const ports = portsOf(pod);
-  if (ports.length === 0) return [];
-  const fieldSelector = `spec.nodeName=${name}`;
+  if (portsOf(pod).length === 0) return [];
+  const fieldSelector = `spec.nodeName=${node.metadata?.name ?? ''}`;
   const list = await reader.may(podsListed, () => reader.core.listPodForAllNamespaces({ fieldSelector }));
-  const others = (list?.items ?? []).filter(({ metadata }) => metadata?.uid !== pod.metadata?.uid);
+  return hostPortsOf(node, pod, list?.items ?? [], echoes);
+}
+
+/** The same from the objects. @param pods those of the node */
+export function hostPortsOf(node: V1Node, pod: V1Pod, pods: V1Pod[], echoes?: number): HostPort[] {
+  const name = node.metadata?.name ?? '';
+  const others = pods.filter(({ metadata }) => metadata?.uid !== pod.metadata?.uid);
   const mayAll = pod.metadata?.annotations?.[probeAnnotation] === 'echo';
-  return ports.flatMap(({ hostPort, containerPort, hostIP }): HostPort[] => {
+  return portsOf(pod).flatMap(({ hostPort, containerPort, hostIP }): HostPort[] => {
     const addresses = hostIP ? [hostIP] : addressesOf(node, pod);
-    const owners = [pod, ...others].flatMap((one) => ownersOf(one, hostPort, hostIP));
+    const owners = [pod, ...others].flatMap((one) => ownersOf(one, hostPort, hostIP, addresses[0] ?? ''));
     const probe = mayAll || containerPort === echoes ? 'echo' : 'none';
     return addresses.length ? [{ node: name, addresses, port: hostPort, owners, probe }] : [];
   });
@@ -46,11 +50,12 @@ function portsOf({ spec }: V1Pod): Port[] {
     );
 }
 
-/** A pod that has ended keeps its object, not its port. */
-function ownersOf(pod: V1Pod, wanted: number, hostIP: string): HostPort['owners'] {
+/** A pod that has ended keeps its object, not its port. @param like an address of the family that counts */
+function ownersOf(pod: V1Pod, wanted: number, hostIP: string, like: string): HostPort['owners'] {
   const { metadata, status } = pod;
-  const address = status?.podIP;
-  if (!address || status.phase === 'Succeeded' || status.phase === 'Failed') return [];
+  const all = [status?.podIP, ...(status?.podIPs ?? []).map(({ ip }) => ip)];
+  const address = all.find((one) => one?.includes(':') === like.includes(':'));
+  if (!address || status?.phase === 'Succeeded' || status?.phase === 'Failed') return [];
   return portsOf(pod)
     .filter((one) => one.hostPort === wanted && (!one.hostIP || !hostIP || one.hostIP === hostIP))
     .map(({ containerPort }) => ({

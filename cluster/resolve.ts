@@ -56,7 +56,8 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     ...receivers.flatMap(({ pod }) => (pod ? [{ end: 'receiver' as const, pod }] : [])),
   ];
   const backend = service?.view.endpoints[0]?.port ?? 0;
-  const hostPorts = last?.pod ? await readHostPorts(reader, at.object(last.place.node), last.pod, echoedPort(service, last)) : []; // prettier-ignore
+  const hostPorts =
+    last?.pod && (await readHostPorts(reader, at.object(last.place.node), last.pod, echoedPort(service, last)));
   const view: ClusterView = {
     dataPlane: await plane,
     policies: service ? await readPolicies(reader, ends, backend) : [],
@@ -72,7 +73,7 @@ export async function resolvePath(reader: Reader, from: End, to: End): Promise<R
     places: [sender.place, ...hops.values(), ...others, ...(end ? [end] : []), ...(last ? [last.place] : [])],
     ...(peer && { peer }),
     ...(service && { service: pathService(service.view, service.object.metadata?.annotations ?? {}, frontends) }),
-    hostPorts,
+    ...(hostPorts && { hostPorts }),
   };
   return { path, view };
 }

@@ -79,4 +79,11 @@ export const Sample = z.object({
 export type Sample = z.infer<typeof Sample>;
 export type Rule = z.infer<typeof Rule>;
 export type Entry = z.infer<typeof Entry>;
+
+/** Whether two entries are of one flow, wherever each leads. */
+export const sameFlow = (a: Entry, b: Entry): boolean =>
+  (['source', 'sourcePort', 'destination', 'destinationPort'] as const).every((key) => a[key] === b[key]);
+
+export const flowText = ({ source, sourcePort, destination, destinationPort }: Entry): string =>
+  `${source}:${sourcePort} -> ${destination}:${destinationPort}`;
 export type Link = z.infer<typeof Link>;

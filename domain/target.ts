@@ -26,7 +26,7 @@ export interface Path {
   /** Another pod on the sender's node: it sends at the same time where two sources must collide. */
   peer?: Place;
   service?: PathService;
-  /** UDP ports of the receiver's node that lead to the receiver. Not known outside a cluster. */
+  /** UDP ports of the receiver's node that lead to the receiver. Known where that is a pod of a cluster. */
   hostPorts?: HostPort[];
 }
 

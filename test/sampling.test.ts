@@ -16,7 +16,11 @@ const folder = mkdtempSync(join(tmpdir(), 'undrop-t-'));
 const shell = new ProcessShell();
 let netns = '';
 const place = (name = netns) => ({ name: 'p1', role: 'sender' as const, node: 'h1', address: '10.9.0.1', nodeAddress: '10.9.0.1', netns: name }); // prettier-ignore
-const reading = { mode: 'full' as const, routes: ['10.9.0.2', '192.0.2.1', '10.66.0.1'], flowsTo: [{ address: '10.9.0.2', port: 53 }] };
+const reading = {
+  mode: 'full' as const,
+  routes: ['10.9.0.2', '192.0.2.1', '10.66.0.1'],
+  flowsTo: [{ address: '10.9.0.2', port: 53 }],
+};
 
 /** Sends datagrams to an address of the namespace, or out of it. */
 const send = (port: number, count: number, address: string): string =>

@@ -1,9 +1,9 @@
-import { hostPortFacts } from './host-port.ts';
 import { type Evidence, type Window, beyondControl, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { Sample } from '../sample.ts';
 import type { Place } from '../target.ts';
 import { type Focus, focusOf, movedFacts } from './moved.ts';
+import { hostPortFacts } from './host-port.ts';
 import { directFacts, planeFacts, serviceFacts, translatesFirst } from './service.ts';
 import { sizeFacts } from './sizes.ts';
 import { probedFlow, staleFacts } from './stale.ts';

@@ -1,9 +1,9 @@
 import { frontendsOf } from '../cluster.ts';
 import { type Evidence, type Window, fullSample } from '../evidence.ts';
-import { echoesAt, staleHostEntries } from './host-port.ts';
 import type { ProbeResult } from '../probe.ts';
-import type { Entry } from '../sample.ts';
+import { type Entry, flowText, sameFlow } from '../sample.ts';
 import type { PathService, Place } from '../target.ts';
+import { echoesAt, staleHostEntries } from './host-port.ts';
 import { unread } from './unread.ts';
 
 /** Stale entries of one kind: `dead` lead to what is no endpoint, `untranslated` to the Service's own address. */
@@ -47,7 +47,7 @@ export function staleFacts(
       lost: ours && window.step === 'flow' ? (window.probe?.lost ?? 0) : 0,
       ours: ours !== undefined,
       to: shown?.replySource ?? '',
-      flow: shown ? `${shown.source}:${shown.sourcePort} -> ${shown.destination}:${shown.destinationPort}` : '',
+      flow: shown ? flowText(shown) : '',
     };
   };
   // New flows through the Service; where its application is not to be probed, to the endpoint itself.
@@ -58,12 +58,6 @@ export function staleFacts(
 }
 
 const kindOf = (entry: Entry): StaleKind => (entry.replySource === entry.destination ? 'untranslated' : 'dead');
-
-const sameFlow = (a: Entry, b: Entry): boolean =>
-  a.source === b.source &&
-  a.sourcePort === b.sourcePort &&
-  a.destination === b.destination &&
-  a.destinationPort === b.destinationPort;
 
 /**
  * The stale flow of the sender that a probe is sent on: undrop can only send in the sender's own name, and only to an

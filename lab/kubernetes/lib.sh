@@ -172,16 +172,18 @@ relay() {
     sed "${1:-}" "$HERE/relay.yaml"
     echo ---
     kubectl -n edge create configmap lab --from-file="$HERE/../netns/echo.py" --dry-run=client -o yaml
-  } | kubectl apply -f - >/dev/null
+  } >"$STATE/relay.yaml"
+  # The controller may make the ServiceAccount between kubectl's look and its own making.
+  until_ok 10 kubectl apply -f "$STATE/relay.yaml"
   kubectl -n edge wait --for=condition=Ready pod/relay --timeout=30s >/dev/null
 }
 relay_address() { kubectl -n edge get pod relay -o 'jsonpath={.status.podIP}'; }
 # Whether n2 tracks a flow to the host port that leads to this address.
 relay_flow() { on n2 conntrack -L -p udp --orig-dst 172.30.0.12 --orig-port-dst 8053 --reply-src "$1" 2>/dev/null | grep -q .; }
 relay_unrouted() { ! on n2 iptables-save -t nat | grep -q "to-destination $1:"; }
-# A client on n1 that keeps its source port, on a flow to the host port.
+# A client, in a pod or on a machine, that keeps its source port on a flow to the host port.
 keep_relay_flow() {
-  spawn flow client python3 -I -c "$(cat "$HERE/../netns/client.py")" 172.30.0.12 8053 40200
+  spawn flow "$1" python3 -I -c "$(cat "$HERE/../netns/client.py")" 172.30.0.12 8053 40200
   until_ok 10 relay_flow "$(relay_address)"
 }
 relay_away() {
