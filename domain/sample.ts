@@ -80,10 +80,10 @@ export type Sample = z.infer<typeof Sample>;
 export type Rule = z.infer<typeof Rule>;
 export type Entry = z.infer<typeof Entry>;
 
-/** Whether two entries are of one flow, wherever each leads. */
 /** What of an entry names a flow as its sender sees it. */
 export type Ends = Pick<Entry, 'source' | 'sourcePort' | 'destination' | 'destinationPort'>;
 
+/** Whether two entries are of one flow, wherever each leads. */
 export const sameFlow = (a: Ends, b: Ends): boolean =>
   (['source', 'sourcePort', 'destination', 'destinationPort'] as const).every((key) => a[key] === b[key]);
 
