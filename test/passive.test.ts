@@ -152,7 +152,9 @@ while True: sock.recv(65536)'`); // prettier-ignore
     await users();
     const { conclusion } = await passively();
     expect(conclusion.kind).toBe('no-loss');
-    expect(conclusion.says).toMatch(/; [\d,]+ that came to the receiver drew no answer, and nothing there counts a loss/);
+    expect(conclusion.says).toMatch(
+      /; [\d,]+ that came to the receiver drew no answer, and nothing there counts a loss/,
+    );
   });
 
   test('datagrams that the sender’s kernel is to cut from one piece are counted one by one', async () => {
