@@ -1,4 +1,5 @@
 import type { Operation } from './operation.ts';
+import type { Proposal } from './proposal.ts';
 
 /** What happens at one place, with live before-values. Approved is this machine and namespace, not only its name. */
 export interface PlannedChange {
@@ -39,6 +40,8 @@ export interface Plan {
   lasts: string;
   /** Remedies that come first for the cause and cannot be used here, and why. */
   ruledOut?: string[];
+  /** What the owners of settings have to change for it to last; undrop never does. */
+  proposals?: Proposal[];
   reversible: boolean;
   /** What else lives where the change happens: tracked flows (null: unknown) and Services with endpoints there. */
   radius: { flows: number | null; services: string[] };

@@ -1,4 +1,5 @@
 import { described } from './operation.ts';
+import { proposalsMarkdown } from './proposal-report.ts';
 import type { Runbook } from './runbook.ts';
 import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
@@ -102,7 +103,10 @@ export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
   const remedies = conclusion.roots.flatMap(
     ({ cause }) => runbook.causes.find(({ id }) => id === cause)?.remedies ?? [],
   );
-  if (remedies.length) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
+  const does = (id: string): boolean => runbook.remedies.some((one) => one.id === id && one.operations.length > 0);
+  if (remedies.some(does)) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
+  if (remedies.length)
+    return `undrop has no safe operation for this; a plan proposes the exact change to its owner: ${[...new Set(remedies)].join(', ')}.`;
   const owners = conclusion.roots.map(({ cause }) => runbook.causes.find(({ id }) => id === cause)?.owner ?? '');
   if (owners.length) return `undrop has no safe operation for this; it belongs to: ${[...new Set(owners)].join('; ')}.`;
   return 'Nothing that undrop can read explains the loss; capture packets at both ends of the lossy hop.';
@@ -124,6 +128,8 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
     lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
     for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }
+  lines.push(...proposalsMarkdown(result.proposals ?? signed?.plan.proposals ?? [], escape));
+  if (result.proposals) return [...lines, ''].join('\n');
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');
   for (const { decision, principal, reason, at, refused } of decisions) {

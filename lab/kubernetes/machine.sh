@@ -38,6 +38,8 @@ mount --bind "$disk/lib" var/lib
 # Logs are worth reading when a machine has died.
 mount --bind "$state/log" var/log
 mount --bind "$state/etc" etc/undrop-lab
+mkdir -p etc/cni/net.d
+mount --bind "$state/etc/cni" etc/cni/net.d
 mount --bind "$binaries" opt/kubernetes
 mount --bind "$images" opt/images
 # The kubelet sets these, and they are the whole kernel's, so the real machine's: it gets files instead.
