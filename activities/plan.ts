@@ -92,11 +92,7 @@ export async function makePlan(deps: Deps, { diagnosis, override, requester }: R
     ...(tried.length && { ruledOut: tried }),
     ...(proposals.length && { proposals }),
     reversible: changes.every(({ operations }) => operations.every(reversible)),
-    radius: radiusOf(
-      inventory,
-      evidence,
-      chosen.at.map(({ place }) => place),
-    ),
+    radius: await radiusOf(deps, evidence, changes),
   };
   return { signed: { plan, digest: digestOf(plan) } };
 

@@ -56,7 +56,7 @@ async function proposalOf(
   const base = { place: place.name, cause };
   const inWords = (says: string): Proposal | undefined => {
     const words = otherwise === undefined ? '' : said(otherwise, facts);
-    const exact = { object: '', fields: [], owner: '', diff: '', command: '', then: '' };
+    const exact = { object: '', fields: [], owner: '', diff: '', command: '', afterwards: '' };
     return words ? { ...base, ...exact, why: said(why, facts), says: says ? `${words} (${says})` : words } : undefined;
   };
   try {
@@ -87,7 +87,7 @@ async function proposalOf(
     if (!reader) return { unread: '' };
     const { readObject } = await import('../cluster/index.ts');
     const object = await readObject(reader, one.object);
-    const exact = object && proposedPatch(one.object, object, values, one.then);
+    const exact = object && proposedPatch(one.object, object, values, one.afterwards);
     return exact ? { exact } : { unread: reader.denied[nameOf(one.object)] ?? '' };
   }
 }

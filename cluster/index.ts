@@ -5,3 +5,4 @@ export { mayI, rightsOf } from './rights.ts';
 export { nodePlace, readNodes, resolvePath } from './resolve.ts';
 export { podAt, serviceToSurvey } from './clients.ts';
 export { readObject } from './objects.ts';
+export { type ServiceEndpoints, allEndpoints, podsOn } from './radius.ts';

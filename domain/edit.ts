@@ -85,7 +85,7 @@ function cutsOf(
   if (!empty && rest.length > 0) return cutsOf(text, below, rest, field, value, json);
   if (!empty && !isScalar(below)) return undefined;
   const [at, end] = below?.range ?? [0, 0];
-  const from = isScalar(below) && below.value !== null ? String(below.value) : 'none';
+  const from = isScalar(below) && below.value !== null ? `${below.value as string | number | boolean}` : 'none';
   const quoted = isScalar(below) && typeof below.value === 'string' ? JSON.stringify(String(value)) : written(value, json); // prettier-ignore
   const by = rest.length > 0 ? nested(rest, value, json) : quoted;
   return [{ at, end, text: text[at - 1] === ':' ? ` ${by}` : by, field: [field, ...rest].join('.'), from }];

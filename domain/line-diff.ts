@@ -31,7 +31,7 @@ function lines(a: readonly string[], b: readonly string[]): Line[] {
   while (tail < most - head && a.at(-1 - tail) === b.at(-1 - tail)) tail++;
   const [x, y] = [a.slice(head, a.length - tail), b.slice(head, b.length - tail)];
   // Lines in common from here on; what lies between the first and the last difference is short.
-  const common = Array.from({ length: x.length + 1 }, () => new Array<number>(y.length + 1).fill(0));
+  const common = Array.from({ length: x.length + 1 }, () => Array.from({ length: y.length + 1 }, () => 0));
   const at = (i: number, j: number): number => common[i]?.[j] ?? 0;
   for (let i = x.length - 1; i >= 0; i--)
     for (let j = y.length - 1; j >= 0; j--)

@@ -18,7 +18,7 @@ export function proposalsMarkdown(proposals: readonly Proposal[], escape: (text:
     lines.push('', `### ${escape(one.object || one.says)}`, '', `- because of ${one.cause} at ${one.place}: ${escape(one.why)}`); // prettier-ignore
     if (one.fields.length) lines.push(`- ${escape(fieldsOf(one))}`);
     if (one.owner) lines.push(`- owner: ${escape(one.owner)}`);
-    if (one.then) lines.push(`- then: ${escape(one.then)}`);
+    if (one.afterwards) lines.push(`- afterwards: ${escape(one.afterwards)}`);
     if (one.diff) lines.push('', ...fenced('diff', one.diff));
     if (one.command) lines.push('', ...fenced('sh', one.command));
   }

@@ -21,7 +21,7 @@ export interface Proposal {
   /** A command that makes exactly this change, and nothing where the object was changed meanwhile. */
   command: string;
   /** What else has to be done for it to work. */
-  then: string;
+  afterwards: string;
 }
 
 /** An object as the API gives it. */
@@ -37,7 +37,7 @@ export interface NodeFile {
 }
 
 /** The part of a proposal that is read and edited; the rest says why. */
-export type Exact = Pick<Proposal, 'object' | 'fields' | 'owner' | 'diff' | 'command' | 'then'>;
+export type Exact = Pick<Proposal, 'object' | 'fields' | 'owner' | 'diff' | 'command' | 'afterwards'>;
 
 const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
 
@@ -53,7 +53,7 @@ export function proposedPatch(
   name: ObjectName,
   object: ApiObject,
   sets: Readonly<Record<string, number | string>>,
-  then = '',
+  afterwards = '',
 ): Exact | undefined {
   const { resourceVersion, ...marks } = object.metadata ?? {};
   // The API refuses a patch of another version: what was proposed is for what was read.
@@ -70,7 +70,7 @@ export function proposedPatch(
       owner: ownerOf(marks, ['data', name.text]).says,
       diff: lineDiff(`${whole}, ${name.text}`, text, edited.text),
       command: patched(name, { ...version, data: { [name.text]: edited.text } }),
-      then,
+      afterwards,
     };
   }
   const edited = editYaml(JSON.stringify(object), sets);
@@ -81,7 +81,7 @@ export function proposedPatch(
     return merged(so, keys, typeof old === 'string' ? String(value) : value);
   }, version);
   const [first = ''] = Object.keys(sets);
-  return { object: whole, fields: edited.fields, owner: ownerOf(marks, first.split('.')).says, diff: '', command: patched(name, body), then }; // prettier-ignore
+  return { object: whole, fields: edited.fields, owner: ownerOf(marks, first.split('.')).says, diff: '', command: patched(name, body), afterwards }; // prettier-ignore
 }
 
 /** The exact change of a file of a node. Undefined where it does not have the field. */
@@ -99,7 +99,7 @@ export function proposedEdit(
     owner: to.owner,
     diff: lineDiff(file.path, file.text, edited.text),
     command: '',
-    then: to.then ?? '',
+    afterwards: to.afterwards ?? '',
   };
 }
 

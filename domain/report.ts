@@ -1,4 +1,5 @@
 import { described } from './operation.ts';
+import { radiusLine } from './plan.ts';
 import { proposalsMarkdown } from './proposal-report.ts';
 import type { Runbook } from './runbook.ts';
 import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
@@ -125,6 +126,7 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
       `- prediction: ${plan.predict}, within ${plan.withinSeconds} s`,
       `- risk ${plan.risk}; cost: ${plan.cost}`,
     );
+    lines.push(`- touches ${escape(radiusLine(plan.radius))}`);
     lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
     for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }

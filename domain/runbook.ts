@@ -110,8 +110,8 @@ export type ObjectName = z.infer<typeof ObjectName>;
 
 /** Where a setting of others may be, and what its fields should be. `file`: of the node, at places that undrop knows. */
 export const ProposalTo = z.union([
-  z.strictObject({ object: ObjectName, set: Sets, then: z.string().optional() }),
-  z.strictObject({ file: z.enum(nodeFiles), set: Sets, owner: z.string().min(1), then: z.string().optional() }),
+  z.strictObject({ object: ObjectName, set: Sets, afterwards: z.string().optional() }),
+  z.strictObject({ file: z.enum(nodeFiles), set: Sets, owner: z.string().min(1), afterwards: z.string().optional() }),
 ]);
 export type ProposalTo = z.infer<typeof ProposalTo>;
 

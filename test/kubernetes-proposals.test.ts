@@ -87,12 +87,17 @@ real(
     expect(await kubectl(`on n1 cat ${file}`)).toBe(before);
     const report = readFileSync(result.report ?? '', 'utf8');
     expect(report).toMatch(/: proposed\n[^]*```diff\n[^]*\n\+ +"mtu": 1350,/);
-    // As a network add-on would do it for new pods.
-    await kubectl('for pod in client $(pod_on n1 echo) $(pod_on n2 echo); do onpod $pod ip link set eth0 mtu 1350; done'); // prettier-ignore
+    const mtu = (bytes: number): Promise<string> =>
+      kubectl(`for pod in client $(pod_on n1 echo) $(pod_on n2 echo); do onpod $pod ip link set eth0 mtu ${bytes}; done; for n in n1 n2; do for d in flannel.1 cni0; do on $n ip link set $d mtu ${bytes}; done; done`); // prettier-ignore
+    // As a network add-on would do it, for its devices and new pods.
+    await mtu(1350);
     try {
       expect((await diagnosed(session, target)).kind).toBe('no-loss');
     } finally {
-      await kubectl('for pod in client $(pod_on n1 echo) $(pod_on n2 echo); do onpod $pod ip link set eth0 mtu 1450; done'); // prettier-ignore
+      // A tunnel's device takes no more than what is underneath.
+      await heal(broken!);
+      broken = undefined;
+      await mtu(1450);
     }
   }, 120_000);
 
@@ -112,7 +117,7 @@ real(
       object: 'ConfigMap kube-system/kube-proxy, config.conf',
       fields: [{ field: 'conntrack.min', from: '4096', to: String(4 * max) }],
       owner: 'Argo CD (application proxies) undoes a kubectl patch; change it in the repository that it reads, by a pull request', // prettier-ignore
-      then: expect.stringContaining('rollout restart daemonset/kube-proxy'),
+      afterwards: expect.stringContaining('rollout restart daemonset/kube-proxy'),
     });
     expect(proposal?.diff.split('\n').filter((line) => /^[-+] /.test(line))).toEqual(['-  min: 4096', `+  min: ${4 * max}`]); // prettier-ignore
     expect(digestOf(signed.plan)).toBe(signed.digest);

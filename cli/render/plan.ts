@@ -1,5 +1,5 @@
 import { described } from '../../domain/operation.ts';
-import type { SignedPlan } from '../../domain/plan.ts';
+import { type SignedPlan, radiusLine } from '../../domain/plan.ts';
 import { type Proposal, fieldsOf } from '../../domain/proposal.ts';
 import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
 import { paint, print, wrapped } from '../output.ts';
@@ -17,8 +17,7 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   line('cures', lost.join(', '));
   line('predicts', `${plan.predict} (within ${plan.withinSeconds} s, else it is reverted)`);
   line('risk', `${plan.risk}; cost: ${plan.cost}`);
-  const flows = plan.radius.flows === null ? 'an unknown number of' : plan.radius.flows.toLocaleString('en-US');
-  line('touches', `${flows} tracked flows, Services there: ${plan.radius.services.join(', ') || 'none known'}`);
+  line('touches', radiusLine(plan.radius));
   line('owner', plan.owner);
   line('lasts', plan.lasts);
   for (const why of plan.ruledOut ?? []) line('instead of', why);
@@ -35,7 +34,7 @@ export function printPlan({ plan, digest }: SignedPlan): void {
 const longCommand = 240;
 
 /** What somebody else has to change, and how. */
-function printProposal({ object, says, why, owner, then, diff, command, ...rest }: Proposal): void {
+function printProposal({ object, says, why, owner, afterwards, diff, command, ...rest }: Proposal): void {
   const line = (name: string, text: string): void => print(`  ${paint.dim(name.padEnd(10))} ${wrapped(text, 13)}`);
   line('propose', object ? `${object}: ${fieldsOf(rest)}` : says);
   line('', `why: ${why}`);
@@ -43,7 +42,7 @@ function printProposal({ object, says, why, owner, then, diff, command, ...rest 
   for (const text of diff ? diff.split('\n') : []) print(`             ${coloured(text)}`);
   if (command)
     line('', command.length < longCommand ? command : 'as one kubectl patch: in the report, and with --json');
-  if (then) line('', `then: ${then}`);
+  if (afterwards) line('', `afterwards: ${afterwards}`);
 }
 
 const coloured = (text: string): string =>
