@@ -18,7 +18,7 @@ mkdir "$disk/upper" "$disk/work" "$root" "$disk/lib"
 mount -t overlay overlay -o "lowerdir=$images/node:$images/agent,upperdir=$disk/upper,workdir=$disk/work" "$root"
 cd "$root"
 mkdir -p opt/kubernetes opt/images opt/undrop-lab etc/undrop-lab
-cp "$HERE/init.sh" "$HERE/fill.sh" "$HERE/gate.py" opt/undrop-lab/
+cp "$HERE/init.sh" "$HERE/fill.sh" "$HERE/gate.py" "$HERE/../../cli/notrack-management.nft" opt/undrop-lab/
 hostname "$name"
 echo "$name" >etc/hostname
 tr -d - </proc/sys/kernel/random/uuid >etc/machine-id
