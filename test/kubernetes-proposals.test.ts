@@ -108,7 +108,9 @@ real(
       "annotate configmap kube-proxy argocd.argoproj.io/tracking-id='proxies:/ConfigMap:kube-system/kube-proxy'",
     );
     const before = await mapData();
-    const { signed } = await planned(session, await diagnosed(session, target, bob.name), bob.name);
+    const diagnosis = await diagnosed(session, target, bob.name);
+    expect(diagnosis.roots).toEqual([{ cause: 'CT-FULL', place: 'n1' }]);
+    const { signed } = await planned(session, diagnosis, bob.name);
     expect(signed.plan.changes.flatMap(({ operations }) => operations.map(({ kind }) => kind))).toEqual(['conntrack.evict']); // prettier-ignore
     const { proposals: [proposal] = [], ...rest } = signed.plan;
     expect(proposal).toMatchObject({

@@ -35,7 +35,7 @@ describe('an edit leaves all else as it is', () => {
   }); // prettier-ignore
 
   test.each([
-    ['no document', 'a: [', { a: 1 }],
+    ['no document', 'a: 1\nb: [', { a: 2 }],
     ['a list', '- 1\n', { a: 1 }],
     ['a list that no element fits', '{"plugins": [{"type": "portmap"}]}', { 'plugins.*.mtu': 1 }],
     ['a value where a map should be', 'a: 1\n', { 'a.b': 1 }],
