@@ -1,41 +1,37 @@
 import { ApplicationFailure } from '@temporalio/activity';
-import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
-import { type Evidence, fullSample } from '../domain/evidence.ts';
-import { factsAt } from '../domain/facts/facts.ts';
-import type { Inventory } from '../domain/inventory.ts';
-import { type Operation, forbidden, reversible } from '../domain/operation.ts';
+import type { Evidence } from '../domain/evidence.ts';
+import { type Operation, reversible } from '../domain/operation.ts';
 import type { Plan, PlannedChange, SignedPlan } from '../domain/plan.ts';
-import type { OperationTemplate, Remedy } from '../domain/runbook.ts';
+import type { Proposal } from '../domain/proposal.ts';
+import type { Remedy } from '../domain/runbook.ts';
 import type { RemediateInput } from '../domain/runs.ts';
-import { staleEntries } from '../domain/facts/stale.ts';
 import { significant } from '../domain/statistics.ts';
-import type { Place } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
-import { featuresOf, readSettings } from '../nodes/operations/guard.ts';
+import { readSettings } from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
 import { type Deps, hopeless, loadEvidence, reachOf } from './deps.ts';
+import { operationsOf } from './operations.ts';
+import { type Wanted, proposalsOf } from './propose.ts';
+import { radiusOf } from './radius.ts';
 
 /** Time for a change beyond its prediction: arming, probing twice, confirming. */
 const marginSeconds = 60;
 
-interface Wanted {
-  place: Place;
-  cause: string;
-  way?: 'back';
-  /** The step in whose window the values are taken. */
-  step: string;
+/** A plan, or why there is none; with what only others can change. */
+export interface Made {
+  signed?: SignedPlan;
+  says?: string;
+  proposals?: Proposal[];
 }
 
 /**
  * Makes the plan that a conclusion asks for, or the one that a person asked for, with before-values read now.
- * @returns a sentence instead where there is nothing to plan
+ * @returns a sentence instead where there is nothing to plan, and proposals where only others can change something
  * @throws ApplicationFailure for an unknown remedy or place, and where an operation is not allowed
  */
-export async function makePlan(
-  { inventory, runbook, shells, store }: Deps,
-  { diagnosis, override, requester }: RemediateInput,
-): Promise<SignedPlan | string> {
+export async function makePlan(deps: Deps, { diagnosis, override, requester }: RemediateInput): Promise<Made> {
+  const { inventory, runbook, shells, store } = deps;
   if (diagnosis.runbook !== runbook.digest)
     throw hopeless('the runbook was changed since the diagnosis; diagnose again', 'RunbookChanged');
   const evidence = await loadEvidence(store, diagnosis.path, diagnosis.evidence);
@@ -43,13 +39,14 @@ export async function makePlan(
   if (conclusion.passive)
     return 'the diagnosis sent nothing, and a change is measured by probes before and after: diagnose again without --passive';
   const lossy = conclusion.accounts.filter(({ lost }) => significant(lost));
-  if (lossy.length === 0) return 'nothing was lost, so there is nothing to change';
+  if (lossy.length === 0) return { says: 'nothing was lost, so there is nothing to change' };
   const chosen = override
     ? chosenBy(override, evidence, conclusion, lossy[0]?.step ?? '')
     : proposedBy(runbook.causes, evidence, conclusion);
-  if (!chosen) return 'no remedy is known for what was proved';
+  if (!chosen) return { says: 'no remedy is known for what was proved' };
   const places = chosen.at;
   const tried: string[] = [];
+  const asked: Remedy[] = [];
   let found: { remedy: Remedy; changes: PlannedChange[] } | undefined;
   for (const id of chosen.remedies) {
     const remedy = runbook.remedies.find((one) => one.id === id);
@@ -57,6 +54,7 @@ export async function makePlan(
       const known = runbook.remedies.map((one) => one.id).join(', ');
       throw hopeless(`there is no remedy ${id}; there are: ${known}`, 'UnknownRemedy');
     }
+    asked.push(remedy);
     try {
       found = { remedy, changes: await changesBy(remedy) };
       break;
@@ -66,9 +64,11 @@ export async function makePlan(
       tried.push(`${id}: ${error.message}`);
     }
   }
-  if (!found) throw hopeless(tried.join('; '), 'Unreadable');
+  // What undrop cannot do here, such as raise a limit, its owner still can, and only there it lasts.
+  const proposals = await proposalsOf(deps, asked, evidence, places);
+  if (!found && proposals.length === 0) throw hopeless(tried.join('; '), 'Unreadable');
+  if (!found || found.changes.length === 0) return { says: whyNothing(found?.remedy, tried, proposals), proposals };
   const { remedy, changes } = found;
-  if (changes.length === 0) return `${remedy.id}: everything is already as the remedy would make it`;
   const proves = conclusion.roots.filter(({ cause }) => chosen.at.some((one) => one.cause === cause));
   const steps = new Set(proves.flatMap((root) => root.proves.map(({ step }) => step)));
   const plan: Plan = {
@@ -92,17 +92,15 @@ export async function makePlan(
     owner: remedy.owner,
     lasts: remedy.lasts,
     ...(tried.length && { ruledOut: tried }),
+    ...(proposals.length && { proposals }),
     reversible: changes.every(({ operations }) => operations.every(reversible)),
-    radius: radiusOf(
-      inventory,
-      evidence,
-      chosen.at.map(({ place }) => place),
-    ),
+    radius: await radiusOf(deps, evidence, changes),
   };
-  return { plan, digest: digestOf(plan) };
+  return { signed: { plan, digest: digestOf(plan) } };
 
   async function changesBy(wantedRemedy: Remedy): Promise<PlannedChange[]> {
     const all: PlannedChange[] = [];
+    if (wantedRemedy.operations.length === 0) return all;
     for (const wanted of places) {
       // What may not be changed from here is to be known before anybody approves it.
       const shell = shells.changing(wanted.place.node);
@@ -121,6 +119,15 @@ export async function makePlan(
     }
     return all;
   }
+}
+
+function whyNothing(remedy: Remedy | undefined, tried: string[], proposals: Proposal[]): string {
+  const others = proposals.length === 1 ? 'one change is' : `${proposals.length} changes are`;
+  const proposed = `${others} proposed to those who own what has to change`;
+  if (!remedy) return `nothing can be changed from here (${tried.join('; ')}); ${proposed}`;
+  const done = `${remedy.id}: everything is already as the remedy would make it`;
+  if (proposals.length === 0) return done;
+  return remedy.operations.length > 0 ? `${done}; ${proposed}` : `undrop changes nothing for this; ${proposed}`;
 }
 
 interface Chosen {
@@ -159,114 +166,3 @@ function proposedBy(causes: Deps['runbook']['causes'], evidence: Evidence, concl
 }
 
 const wayOf = (one: { way?: 'back' } | undefined): { way?: 'back' } => (one?.way ? { way: one.way } : {});
-
-type Read = (operations: readonly Operation[]) => Promise<string[]>;
-
-async function operationsOf(
-  remedy: Remedy,
-  evidence: Evidence,
-  { place, step, way }: Wanted,
-  read: Read,
-): Promise<Operation[]> {
-  const window = evidence.windows.findLast((one) => one.step === step);
-  if (!window) throw hopeless(`the step ${step} is not in the evidence`, 'NoEvidence');
-  const facts = factsAt(evidence, window, place, way ? { way } : {});
-  const value = (text: string): unknown => expression(text).evaluate(facts);
-  const drafts = remedy.operations.flatMap((template) => drafted(template, evidence, place, value));
-  const before = await read(drafts);
-  const operations = drafts.flatMap((draft, index) => completed(draft, before[index] ?? 'unreadable', place.name));
-  for (const operation of operations) {
-    const why = forbidden(operation);
-    if (why) throw hopeless(`${remedy.id} at ${place.name}: ${why}`, 'Forbidden');
-  }
-  return operations;
-}
-
-function drafted(
-  template: OperationTemplate,
-  evidence: Evidence,
-  place: Place,
-  value: (text: string) => unknown,
-): Operation[] {
-  switch (template.kind) {
-    case 'sysctl.set': {
-      let after = Math.round(Number(value(template.value)));
-      // The kernel rounds the number of buckets up to whole pages of 512 (nf_ct_alloc_hashtable).
-      if (template.key.endsWith('nf_conntrack_buckets')) after = Math.ceil(after / 512) * 512;
-      return [{ kind: 'sysctl.set', key: template.key, before: 0, after }];
-    }
-    case 'offload.set': {
-      const after = Object.fromEntries(
-        Object.entries(template.features).map(([name, state]) => [name, state === 'on']),
-      );
-      return [{ kind: 'offload.set', device: String(value(template.device)), before: {}, after }];
-    }
-    case 'conntrack.evict':
-      return [{ kind: 'conntrack.evict', destination: '', destinationPort: 0, entries: 0 }];
-    case 'process.restart':
-      return [{ kind: 'process.restart', name: template.name, before: '' }];
-    case 'conntrack.delete':
-      return staleEntries(evidence, place).map(({ source, sourcePort, destination, destinationPort, replySource }) => ({
-        kind: 'conntrack.delete', source, sourcePort, destination, destinationPort, replySource,
-      })); // prettier-ignore
-  }
-}
-
-/** Puts the live value in; nothing where it is already as wanted. */
-function completed(draft: Operation, live: string, place: string): Operation[] {
-  if (draft.kind === 'conntrack.delete') return live === 'present' ? [draft] : [];
-  if (draft.kind === 'conntrack.evict') return [evicted(live, place)];
-  if (draft.kind === 'process.restart') {
-    if (live !== 'absent') return [{ ...draft, before: live }];
-    throw hopeless(
-      `there is no process ${draft.name} at ${place}, so there is nothing to end; whoever supervises it must start it`,
-      'Unreadable',
-    );
-  }
-  const name = draft.kind === 'sysctl.set' ? draft.key : `the features of ${draft.device}`;
-  if (live === 'unreadable')
-    throw hopeless(`${name} cannot be read at ${place}; is the tool there, and the device?`, 'Unreadable');
-  if (live.startsWith('readonly '))
-    throw hopeless(`${name} cannot be set at ${place}: it is the whole kernel's, and belongs to its first network namespace`, 'Unreadable'); // prettier-ignore
-  if (draft.kind === 'sysctl.set') {
-    const before = Number(live);
-    if (!Number.isInteger(before)) throw hopeless(`${name} at ${place} reads "${live}", not a number`, 'Unreadable');
-    return before === draft.after ? [] : [{ ...draft, before }];
-  }
-  const before = featuresOf(live);
-  for (const feature of Object.keys(draft.after))
-    if (!(feature in before)) throw hopeless(`${draft.device} at ${place} cannot change ${feature}`, 'Unreadable');
-  return Object.entries(draft.after).every(([feature, on]) => before[feature] === on) ? [] : [{ ...draft, before }];
-}
-
-/** From this share of the table on one destination's flows are what fills it. */
-const fills = 0.5;
-
-/** @param live `address,port,its entries,all entries`, as the guard reads the destination with the most */
-function evicted(live: string, place: string): Operation {
-  const [destination = '', port, own, all] = live.split(',');
-  const [destinationPort, entries, total] = [Number(port), Number(own), Number(all)];
-  if (!(entries >= fills * total))
-    throw hopeless(
-      total > 0
-        ? `no one destination fills the table at ${place}: ${destination}:${port} has the most entries, ${own} of ${all}`
-        : `no UDP flow is in the table at ${place}`,
-      'Unreadable',
-    );
-  return { kind: 'conntrack.evict', destination, destinationPort, entries };
-}
-
-/** What else lives there: tracked flows (null where the table cannot be read) and Services with an endpoint on the node. */
-function radiusOf(inventory: Inventory, evidence: Evidence, places: Place[]): Plan['radius'] {
-  const counts = places.map(({ name }) => fullSample(evidence, name)?.gauges['nf_conntrack_count']);
-  const flows = counts.includes(undefined) ? null : counts.reduce<number>((sum, one) => sum + (one ?? 0), 0);
-  const nodes = new Set(places.map(({ node }) => node));
-  const there = new Set([
-    ...Object.values(inventory.pods).flatMap(({ node, address }) => (nodes.has(node) ? [address] : [])),
-    ...[...nodes].flatMap((node) => inventory.nodes[node]?.address ?? []),
-  ]);
-  const services = Object.entries(inventory.services).flatMap(([name, { endpoints }]) =>
-    endpoints.some(({ address }) => there.has(address)) ? [name] : [],
-  );
-  return { flows, services };
-}

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ApprovalPolicy, type Decision, policyFor } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
+import type { Proposal } from '../domain/proposal.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
 import { type Deps, beating, hopeless, plainRun } from './deps.ts';
@@ -11,8 +12,9 @@ import { forged } from './signature.ts';
 export interface Planned {
   signed?: SignedPlan;
   policy?: ApprovalPolicy;
-  /** Why there is no plan. */
+  /** Why there is no plan, and what others should change instead. */
   says?: string;
+  proposals?: Proposal[];
 }
 
 export function remediateActivities(deps: Deps) {
@@ -21,8 +23,9 @@ export function remediateActivities(deps: Deps) {
     /** The plan with live before-values, and the rules by which people decide on it. */
     async plan(input: RemediateInput): Promise<Planned> {
       const made = await beating(async () => makePlan(deps, input));
-      if (typeof made === 'string') return { says: made };
-      return { signed: made, policy: policyFor(inventory.approval, made.plan, made.digest) };
+      const { signed } = made;
+      if (!signed) return made;
+      return { signed, policy: policyFor(inventory.approval, signed.plan, signed.digest) };
     },
 
     /** Checks a decision's signature against the key that the worker's own inventory has for its principal or gateway. */
@@ -35,7 +38,10 @@ export function remediateActivities(deps: Deps) {
     async writeRemediation(workflowId: string, run: string, result: Omit<RemediateResult, 'report'>): Promise<string> {
       const folder = join(runs, plainRun(run));
       await mkdir(folder, { recursive: true });
-      const name = join(folder, `remediation-${result.signed?.digest.slice(0, 12) ?? 'none'}`);
+      const name = join(
+        folder,
+        `remediation-${result.signed?.digest.slice(0, 12) ?? (result.proposals ? 'proposed' : 'none')}`,
+      );
       await writeFile(`${name}.md`, remediationMarkdown(workflowId, result));
       await writeFile(`${name}.json`, JSON.stringify(result, null, 2));
       return `${name}.md`;

@@ -1,5 +1,5 @@
 /**
- * The speeds that undrop promises, measured as a user meets them: node bench/speed.ts, as root, on a quiet machine.
+ * The speeds that undrop promises, measured as a user meets them: node bench/speed.ts [PART…], as root, on a quiet machine.
  * Each figure is the median of several runs; where two things are compared, both are measured in this run.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -13,6 +13,7 @@ import { takeSample } from '../nodes/sampling/sample.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { run } from '../nodes/shells/shell.ts';
 import { loadRunbook } from '../runbooks/load.ts';
+import { hundred } from './hundred.ts';
 import { median, root, row, times, undrop } from './measure.ts';
 
 process.env['UNDROP_DATA'] = mkdtempSync(join(tmpdir(), 'undrop-bench-'));
@@ -112,6 +113,7 @@ async function cluster(): Promise<void> {
     };
     await fifty();
     row('50 commands at once on two nodes over open sessions', median(await times(9, fifty)), 1000, 'ms');
+    await hundred(await shells.cluster());
   } finally {
     await shells.close();
     await down('kubernetes');
@@ -120,12 +122,10 @@ async function cluster(): Promise<void> {
 
 const load = spawnSync('cat', ['/proc/loadavg'], { encoding: 'utf8' }).stdout.split(' ')[0];
 process.stdout.write(`load ${load} before the first run\n`);
+const parts = { help, diagnosis, idle, sample, cluster };
+const wanted = process.argv.slice(2);
 try {
-  await help();
-  await diagnosis();
-  await idle();
-  await sample();
-  await cluster();
+  for (const [name, part] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await part();
 } finally {
   rmSync(process.env['UNDROP_DATA'] ?? '', { recursive: true, force: true });
 }

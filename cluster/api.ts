@@ -1,4 +1,10 @@
-import { CoreV1Api, DiscoveryV1Api, type KubeConfig, NetworkingV1Api } from '@kubernetes/client-node';
+import {
+  CoreV1Api,
+  DiscoveryV1Api,
+  type KubeConfig,
+  KubernetesObjectApi,
+  NetworkingV1Api,
+} from '@kubernetes/client-node';
 import { innermost, serverWords } from '../domain/api-words.ts';
 
 /** Longest wait for one answer; the client library itself would wait for ever. */
@@ -19,6 +25,8 @@ export class Reader {
   readonly core: CoreV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly networking: NetworkingV1Api;
+  /** Objects of any kind. */
+  readonly objects: KubernetesObjectApi;
   /** What was refused -> the server's words. */
   readonly denied: Record<string, string> = {};
 
@@ -26,6 +34,7 @@ export class Reader {
     this.core = config.makeApiClient(CoreV1Api);
     this.discovery = config.makeApiClient(DiscoveryV1Api);
     this.networking = config.makeApiClient(NetworkingV1Api);
+    this.objects = KubernetesObjectApi.makeApiClient(config);
   }
 
   /**

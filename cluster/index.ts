@@ -4,3 +4,5 @@ export { type Note, noteOn } from './notes.ts';
 export { mayI, rightsOf } from './rights.ts';
 export { nodePlace, readNodes, resolvePath } from './resolve.ts';
 export { podAt, serviceToSurvey } from './clients.ts';
+export { readObject } from './objects.ts';
+export { type ServiceEndpoints, allEndpoints, podsOn } from './radius.ts';

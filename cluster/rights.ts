@@ -22,6 +22,8 @@ export const rightsOf = (namespace: string): Right[] => [
   { verb: 'list', group: 'discovery.k8s.io', resource: 'endpointslices', without: 'rules cannot be held against endpoints' },
   { verb: 'list', group: 'networking.k8s.io', resource: 'networkpolicies', without: 'policies that deny are not named' },
   { verb: 'get', group: '', resource: 'configmaps', name: 'kube-proxy', namespace: 'kube-system', without: 'kube-proxy’s configuration is unknown' },
+  ...['kube-flannel-cfg', 'calico-config', 'cilium-config'].map((name) => ({ verb: 'get', group: '', resource: 'configmaps', name, without: 'another MTU of pods is proposed in words only' })),
+  { verb: 'get', group: 'operator.tigera.io', resource: 'installations', name: 'default', without: 'another MTU of pods is proposed in words only' },
   { verb: 'get', group: '', resource: 'pods/exec', namespace, without: 'no node can be reached' },
   { verb: 'create', group: '', resource: 'pods/exec', namespace, without: 'no node can be reached' },
   { verb: 'list', group: '', resource: 'pods', namespace, without: 'agents cannot be found' },

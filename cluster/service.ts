@@ -1,6 +1,7 @@
 import type { V1EndpointSlice, V1Pod, V1Service, V1ServicePort } from '@kubernetes/client-node';
 import type { EndpointView, ServiceView } from '../domain/cluster.ts';
 import { ProbeKind, ServiceSpec } from '../domain/inventory.ts';
+import { ownerOf } from '../domain/owner.ts';
 import { TargetError } from '../domain/target.ts';
 import type { Reader } from './api.ts';
 
@@ -104,7 +105,7 @@ function viewOf(
         slices.flatMap(({ ports }) => (ports ?? []).map((one) => `${one.port ?? '?'}/${one.protocol ?? 'TCP'}`)),
       ),
     ],
-    managedBy: managerOf(metadata?.labels, metadata?.annotations),
+    managedBy: ownerOf(metadata ?? {}).tool,
   };
 }
 
@@ -125,16 +126,4 @@ function endpointsOf({ endpoints, ports }: V1EndpointSlice, wanted: V1ServicePor
       terminating: conditions?.terminating === true,
     })),
   );
-}
-
-/** Marks that tools leave on the objects they own: who changes such an object by hand is undone. */
-export function managerOf(labels: Record<string, string> = {}, annotations: Record<string, string> = {}): string {
-  const marks: [string | undefined, string][] = [
-    [annotations['argocd.argoproj.io/tracking-id'] ?? labels['argocd.argoproj.io/instance'], 'Argo CD'],
-    [labels['kustomize.toolkit.fluxcd.io/name'] ?? labels['helm.toolkit.fluxcd.io/name'], 'Flux'],
-    [annotations['meta.helm.sh/release-name'], 'Helm'],
-    [labels['app.kubernetes.io/managed-by'], labels['app.kubernetes.io/managed-by'] ?? ''],
-    [annotations['kubectl.kubernetes.io/last-applied-configuration'] && 'applied', 'kubectl apply'],
-  ];
-  return marks.find(([mark]) => mark !== undefined && mark !== '')?.[1] ?? '';
 }

@@ -1,4 +1,5 @@
 import type { Operation } from './operation.ts';
+import type { Proposal } from './proposal.ts';
 
 /** What happens at one place, with live before-values. Approved is this machine and namespace, not only its name. */
 export interface PlannedChange {
@@ -39,12 +40,47 @@ export interface Plan {
   lasts: string;
   /** Remedies that come first for the cause and cannot be used here, and why. */
   ruledOut?: string[];
+  /** What the owners of settings have to change for it to last; undrop never does. */
+  proposals?: Proposal[];
   reversible: boolean;
-  /** What else lives where the change happens: tracked flows (null: unknown) and Services with endpoints there. */
-  radius: { flows: number | null; services: string[] };
+  /** What else lives where the change happens. */
+  radius: Radius;
+}
+
+/** Numbers are null where they could not be read. */
+export interface Radius {
+  /** Tracked flows; with `exact` only these are touched, else it is all that the table held. */
+  flows: number | null;
+  exact?: true;
+  /** Of a cluster's nodes, read for the plan: tracked UDP flows, and running pods. */
+  udp?: number | null;
+  pods?: number | null;
+  /** With endpoints there; in a cluster also those with clients there. */
+  services: string[];
+  /** Why Services could not be listed. */
+  unlisted?: string;
 }
 
 export interface SignedPlan {
   plan: Plan;
   digest: string;
+}
+
+/** So many Services are named; of the rest the number is told. */
+const mostNames = 5;
+
+const counted = (count: number | null, what: string): string =>
+  count === null ? `an unknown number of ${what}` : `${count.toLocaleString('en-US')} ${what}`;
+
+/** `1,204 tracked flows (87 UDP flows); 23 pods; Services there: a, b, +3 more` */
+export function radiusLine({ flows, exact, udp, pods, services, unlisted }: Radius): string {
+  const more = services.length > mostNames ? [`+${services.length - mostNames} more`] : [];
+  const unknown = unlisted === undefined ? 'none known' : `unknown (${unlisted})`;
+  const named = [...services.slice(0, mostNames), ...more].join(', ') || unknown;
+  if (exact) return `exactly ${counted(flows, 'tracked flows')}; of Services: ${named}`;
+  return [
+    `${counted(flows, 'tracked flows')}${udp === undefined ? '' : ` (${counted(udp, 'UDP flows')})`}`,
+    ...(pods === undefined ? [] : [counted(pods, 'pods')]),
+    `Services there: ${named}`,
+  ].join('; ');
 }

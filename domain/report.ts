@@ -1,4 +1,6 @@
 import { described } from './operation.ts';
+import { radiusLine } from './plan.ts';
+import { proposalsMarkdown } from './proposal-report.ts';
 import type { Runbook } from './runbook.ts';
 import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
@@ -118,7 +120,10 @@ export function nextLine(runbook: Runbook, conclusion: Conclusion): string {
   );
   if (passive && remedies.length)
     return `${again}, and plan from that (${[...new Set(remedies)].join(', ')}): a change is measured by probes before and after.`;
-  if (remedies.length) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
+  const does = (id: string): boolean => runbook.remedies.some((one) => one.id === id && one.operations.length > 0);
+  if (remedies.some(does)) return `Make a plan and have it approved: ${[...new Set(remedies)].join(', ')}.`;
+  if (remedies.length)
+    return `undrop has no safe operation for this; a plan proposes the exact change to its owner: ${[...new Set(remedies)].join(', ')}.`;
   const owners = conclusion.roots.map(({ cause }) => runbook.causes.find(({ id }) => id === cause)?.owner ?? '');
   if (owners.length) return `undrop has no safe operation for this; it belongs to: ${[...new Set(owners)].join('; ')}.`;
   if (passive) return `${again}: probes of several sizes, rates and routes tell more apart than users' traffic does.`;
@@ -138,9 +143,12 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
       `- prediction: ${plan.predict}, within ${plan.withinSeconds} s`,
       `- risk ${plan.risk}; cost: ${plan.cost}`,
     );
+    lines.push(`- touches ${escape(radiusLine(plan.radius))}`);
     lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
     for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }
+  lines.push(...proposalsMarkdown(result.proposals ?? signed?.plan.proposals ?? [], escape));
+  if (result.proposals) return [...lines, ''].join('\n');
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');
   for (const { decision, principal, reason, at, refused } of decisions) {

@@ -84,6 +84,9 @@ export const Methodology = z.strictObject({
 });
 export type Methodology = z.infer<typeof Methodology>;
 
+/** Files of a node that proposals may speak of: the network's configuration that pods get, and settings of the kernel. */
+export const nodeFiles = ['cni', 'sysctl'] as const;
+
 /** An operation as a remedy names it: values may be expressions over the facts that proved the cause. */
 export const OperationTemplate = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('sysctl.set'), key: z.string(), value: Expression }),
@@ -98,17 +101,51 @@ export const OperationTemplate = z.discriminatedUnion('kind', [
 ]);
 export type OperationTemplate = z.infer<typeof OperationTemplate>;
 
-export const Remedy = z.strictObject({
-  id: Slug,
-  title: z.string().min(1),
-  operations: z.array(OperationTemplate).min(1),
-  /** What verification must find, or the change is reverted. */
-  predict: z.strictObject({ says: z.string(), withinSeconds: z.number().positive().max(600) }),
-  risk: z.enum(['low', 'medium', 'high']),
-  cost: z.string().min(1),
-  owner: z.string().min(1),
-  lasts: z.string().min(1),
+const Sets = z.record(z.string().min(1), Expression);
+/** An object of the API; with `text` a document in YAML or JSON under this key of its data. */
+const ObjectName = z.strictObject({
+  apiVersion: z.string().min(1),
+  kind: z.string().min(1),
+  namespace: z.string().min(1).optional(),
+  name: z.string().min(1),
+  text: z.string().min(1).optional(),
 });
+export type ObjectName = z.infer<typeof ObjectName>;
+
+/** Where a setting of others may be, and what its fields should be. `file`: of the node, at places that undrop knows. */
+export const ProposalTo = z.union([
+  z.strictObject({ object: ObjectName, set: Sets, afterwards: z.string().optional() }),
+  z.strictObject({ file: z.enum(nodeFiles), set: Sets, owner: z.string().min(1), afterwards: z.string().optional() }),
+]);
+export type ProposalTo = z.infer<typeof ProposalTo>;
+
+/** A change that only the setting's owner can make to last, so that undrop proposes it and never makes it. */
+export const ProposalTemplate = z.strictObject({
+  /** Left out: always. */
+  when: Expression.optional(),
+  why: Text,
+  /** The first that is there is the one. */
+  to: z.array(ProposalTo).min(1),
+  /** Said where none of them is there or may be read; without it nothing is proposed then. */
+  else: Text.optional(),
+});
+export type ProposalTemplate = z.infer<typeof ProposalTemplate>;
+
+/** One without operations only proposes: there is nothing to approve then. */
+export const Remedy = z
+  .strictObject({
+    id: Slug,
+    title: z.string().min(1),
+    operations: z.array(OperationTemplate).default([]),
+    propose: z.array(ProposalTemplate).default([]),
+    /** What verification must find, or the change is reverted. */
+    predict: z.strictObject({ says: z.string(), withinSeconds: z.number().positive().max(600) }),
+    risk: z.enum(['low', 'medium', 'high']),
+    cost: z.string().min(1),
+    owner: z.string().min(1),
+    lasts: z.string().min(1),
+  })
+  .refine(({ operations, propose }) => operations.length + propose.length > 0, 'it neither does nor proposes anything');
 export type Remedy = z.infer<typeof Remedy>;
 
 /** A whole runbook, pinned by the digest of its files. */

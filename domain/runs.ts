@@ -1,5 +1,6 @@
 import type { Decision, RecordedDecision } from './approval.ts';
 import type { SignedPlan } from './plan.ts';
+import type { Proposal } from './proposal.ts';
 import type { Path } from './target.ts';
 import type { Conclusion } from './verdict.ts';
 
@@ -154,6 +155,8 @@ export interface ChangeProgress {
 export interface RemediateResult {
   outcome:
     | 'no-remedy'
+    /** There is nothing for undrop to change, and something for others: see `proposals`. */
+    | 'proposed'
     | 'rejected'
     | 'expired'
     | 'refused'
@@ -166,6 +169,8 @@ export interface RemediateResult {
     | 'cancelled';
   says: string;
   signed?: SignedPlan;
+  /** Where there is no plan; those of a plan are in it. */
+  proposals?: Proposal[];
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   report?: string;

@@ -8,6 +8,7 @@ import { rightsOf } from '../cluster/rights.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { down, inLab, kubeconfig, kubectl, up } from '../lab/lab.ts';
 import { agentPod } from '../nodes/shells/kubernetes/jobs.ts';
+import { loadRunbook } from '../runbooks/load.ts';
 import { temporalBinary } from '../worker/binary.ts';
 import { Commands } from './support/commands.ts';
 import { root } from './support/imports.ts';
@@ -112,6 +113,15 @@ function asked(): string[] {
           );
       }
     }
+  // Objects that remedies propose to change are read by what the runbook calls them.
+  const names = new Map<string, Set<string>>();
+  for (const { object } of loadRunbook().remedies.flatMap(({ propose }) =>
+    propose.flatMap(({ to }) => to.filter((one) => 'object' in one)),
+  )) {
+    const kind = `${object.apiVersion.includes('/') ? object.apiVersion.split('/')[0] : ''}/${object.kind.toLowerCase()}s`;
+    if (object.name !== 'kube-proxy') names.set(kind, (names.get(kind) ?? new Set()).add(object.name));
+  }
+  for (const [kind, all] of names) found.add(`cluster get ${kind} ${[...all].join(' ')}`);
   return [...found].toSorted();
 }
 
@@ -198,7 +208,7 @@ real('go', 'flock')('the chart', () => {
     expect(granted(items())).toEqual(reading);
     for (const { verb, group, resource, namespace: where } of rightsOf('net')) {
       const scope = where === 'net' ? 'own' : (where ?? 'cluster');
-      expect(changing.map((right) => right.replace(' kube-proxy', ''))).toContain(
+      expect(changing.map((right) => right.split(' ').slice(0, 3).join(' '))).toContain(
         `${scope} ${verb} ${group}/${resource}`,
       );
     }

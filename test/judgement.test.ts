@@ -4,6 +4,7 @@ import { addProbes, joinProbe } from '../domain/probe.ts';
 import type { Entry, Sample } from '../domain/sample.ts';
 import { conclude } from '../domain/conclude.ts';
 import { factsAt } from '../domain/facts/facts.ts';
+import { radiusLine } from '../domain/plan.ts';
 import { headline, nextLine } from '../domain/report.ts';
 import { sumLine, sumsOf } from '../domain/summary.ts';
 import { type Account, type Conclusion, openLoss } from '../domain/verdict.ts';
@@ -267,4 +268,16 @@ describe('on an IPv6 path', () => {
     expect(delta).toMatchObject({ UdpNoPorts: 0, TcpExtIPReversePathFilter: 0, Udp6NoPorts: 5 });
     expect(after).toEqual({ ipfrag_high_thresh: 4, udp_mem_max: 5 });
   });
+});
+
+test('what a plan touches names five Services and counts the rest; nothing that is not known reads as none', () => {
+  const services = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+  expect(radiusLine({ flows: 1204, udp: 87, pods: 23, services })).toBe(
+    '1,204 tracked flows (87 UDP flows); 23 pods; Services there: a, b, c, d, e, +2 more',
+  );
+  expect(radiusLine({ flows: 2, exact: true, services: ['shop/echo'] })).toBe('exactly 2 tracked flows; of Services: shop/echo'); // prettier-ignore
+  expect(radiusLine({ flows: null, udp: null, pods: null, services: [], unlisted: 'forbidden' })).toBe(
+    'an unknown number of tracked flows (an unknown number of UDP flows); an unknown number of pods; Services there: unknown (forbidden)',
+  );
+  expect(radiusLine({ flows: 0, services: [] })).toBe('0 tracked flows; Services there: none known');
 });

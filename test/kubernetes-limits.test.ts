@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import type { Finding } from '../cli/commands/doctor.ts';
+import { checkManagement } from '../cli/management.ts';
 import { followDiagnosis } from '../cli/diagnosing.ts';
 import { newRun, startDiagnosis } from '../client/start.ts';
 import type { Session } from '../cli/session.ts';
@@ -131,6 +133,33 @@ END`);
       await kubectl('ct_unfill n1; until_ok 30 answers client 16');
     }
   }, 180_000);
+
+  test('with the file that doctor proposes a full node takes a new exec; without it, it refuses', async () => {
+    const exec = (): Promise<string> =>
+      kubectl('agent=$(kubectl -n undrop get pod -l app.kubernetes.io/component=agent --field-selector spec.nodeName=n1 -o name); timeout 6 "$STATE/kubectl" --kubeconfig "$STATE/admin.kubeconfig" -n undrop exec $agent -- echo in'); // prettier-ignore
+    const blind = async (): Promise<Finding[]> => {
+      const findings: Finding[] = [];
+      for await (const finding of checkManagement(inventoryWith('blind', {}))) findings.push(finding);
+      return findings;
+    };
+    const [found] = await blind();
+    expect(found).toMatchObject({ state: 'warn', says: expect.stringMatching(/^n1, n2: the way in is tracked \(kubelet port 10250/) }); // prettier-ignore
+    expect(await exec()).toBe('in\n');
+    await kubectl('ct_fill n1 0');
+    try {
+      await expect(exec()).rejects.toThrow();
+      await kubectl(`on n1 nft -f - <<'END'\n${found?.proposal?.text}\nEND`);
+      expect(await exec()).toBe('in\n');
+      // Loading it twice is loading it once.
+      await kubectl(`on n1 nft -f - <<'END'\n${found?.proposal?.text}\nEND`);
+      expect((await blind()).map(({ says }) => says.split(':')[0])).toEqual(['n2']);
+      const rules = await kubectl('on n1 nft list table inet notrack_management');
+      expect(rules.match(/dport 10250/g)).toHaveLength(1);
+    } finally {
+      await kubectl('ct_unfill n1; on n1 nft delete table inet notrack_management || true; until_ok 30 answers client 16'); // prettier-ignore
+    }
+    expect(await exec()).toBe('in\n');
+  }, 120_000);
 
   test('a node is cut off in the middle: it is named, and the rest is judged', async () => {
     const handle = await startDiagnosis(session, newRun(), {

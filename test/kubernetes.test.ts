@@ -3,7 +3,9 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { decide } from '../client/plans.ts';
 import { followRemediation } from '../cli/remediating.ts';
 import type { Session } from '../cli/session.ts';
-import type { SignedPlan } from '../domain/plan.ts';
+import { radiusOf } from '../activities/radius.ts';
+import type { Operation } from '../domain/operation.ts';
+import { type PlannedChange, type SignedPlan, radiusLine } from '../domain/plan.ts';
 import type { RemediateResult } from '../domain/runs.ts';
 import type { Fault } from '../lab/fault.ts';
 import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
@@ -81,6 +83,7 @@ real(
     expect(remediation.signed.plan.changes.map(({ place, operations }) => [place, operations.map(({ kind }) => kind)])).toEqual(
       [['n1', ['process.restart']]],
     ); // prettier-ignore
+    expect(radiusLine(remediation.signed.plan.radius)).toMatch(/^[\d,]+ tracked flows \([\d,]+ UDP flows\); \d+ pods; Services there: shop\/echo$/); // prettier-ignore
     const before = await bystander();
     const result = await approved(remediation);
     expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual([
@@ -103,7 +106,10 @@ real(
       { cause: 'CT-STALE-ZERO-EP', place: 'n1' },
       { cause: 'EP-MISSING', place: 'client.shop' },
     ]);
-    const result = await approved(await planned(session, diagnosis, bob.name));
+    const remediation = await planned(session, diagnosis, bob.name);
+    const { operations = [] } = remediation.signed.plan.changes[0] ?? {};
+    expect(remediation.signed.plan.radius).toEqual({ flows: operations.length, exact: true, services: ['shop/echo'] });
+    const result = await approved(remediation);
     expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual([
       'confirmed',
       expect.stringContaining('cured'),
@@ -129,6 +135,44 @@ real(
     expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual(['confirmed', expect.stringContaining('cured')]); // prettier-ignore
     expect(await others()).toEqual(expect.arrayContaining(before));
   }, 180_000);
+
+  test('a plan says what lives on the node that it changes: Services with endpoints or clients there, pods, flows', async () => {
+    await inLab('kubernetes', `kubectl apply -f - <<'END'
+---
+{apiVersion: v1, kind: Service, metadata: {name: far, namespace: shop}, spec: {clusterIP: 10.96.0.101, ports: [{port: 53, targetPort: 9001, protocol: UDP}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: unused, namespace: shop}, spec: {ports: [{port: 53, targetPort: 9002, protocol: UDP}]}}
+END
+for pair in far=9001 unused=9002; do kubectl apply -f - <<END
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: \${pair%=*}-1, namespace: shop, labels: {kubernetes.io/service-name: \${pair%=*}}},
+ addressType: IPv4, ports: [{port: \${pair#*=}, protocol: UDP}], endpoints: [{addresses: [10.244.2.250], nodeName: n2}]}
+END
+done
+asks() { onpod client python3 -I -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("10.96.0.101", 53))'; on n1 conntrack -L -p udp --orig-dst 10.96.0.101 --reply-src 10.244.2.250 2>/dev/null | grep -q .; }
+until_ok 20 asks`); // prettier-ignore
+    const shells = new ShellPool(inventory);
+    try {
+      const place = (name: string, uid: string): Place => ({ name, role: 'hop', node: name, address: `172.30.0.1${name.slice(1)}`, nodeAddress: `172.30.0.1${name.slice(1)}`, uid }); // prettier-ignore
+      const path = {
+        text: '',
+        places: [place('n1', '1'), { ...place('n2', '2'), name: 'pod', address: '10.244.2.250' }],
+      };
+      const at = (name: string, node: string, operation: Operation): PlannedChange => ({ place: name, node, reach: '', cause: '', operations: [operation] }); // prettier-ignore
+      const whole: Operation = { kind: 'process.restart', name: 'kube-proxy', before: '1:1' };
+      const running = async (node: string): Promise<number> =>
+        Number(await inLab('kubernetes', `kubectl get pods -A --field-selector spec.nodeName=${node},status.phase=Running -o name | wc -l`)); // prettier-ignore
+      const touched = await radiusOf({ inventory, shells }, { path, windows: [] }, [at('n1', 'n1', whole)]);
+      expect({ ...touched, services: touched.services.toSorted() }).toEqual({ flows: null, udp: expect.any(Number), pods: await running('n1'), services: ['shop/echo', 'shop/far'] }); // prettier-ignore
+      expect(touched.udp).toBeGreaterThan(0);
+      expect(await radiusOf({ inventory, shells }, { path, windows: [] }, [at('pod', 'n2', whole)])).toEqual({ flows: null, pods: 1, services: ['shop/far', 'shop/unused'] }); // prettier-ignore
+      const entry: Operation = { kind: 'conntrack.delete', source: '10.244.1.9', sourcePort: 1, destination: '10.244.2.250', destinationPort: 9001, replySource: '10.244.2.250' }; // prettier-ignore
+      expect(await radiusOf({ inventory, shells }, { path, windows: [] }, [at('n1', 'n1', entry)])).toEqual({ flows: 1, exact: true, services: ['shop/far'] }); // prettier-ignore
+    } finally {
+      await shells.close();
+      await inLab('kubernetes', 'kubectl -n shop delete service far unused; kubectl -n shop delete endpointslice far-1 unused-1 --ignore-not-found'); // prettier-ignore
+    }
+  }, 90_000);
 
   test('a node puts a value back by itself when the pod that changed it is gone', async () => {
     const shells = new ShellPool(inventory);

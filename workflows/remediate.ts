@@ -125,7 +125,11 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
   async function steps(): Promise<Ended> {
     show('planning');
     const planned = await node.plan(input);
-    if (!planned.signed || !planned.policy) return { outcome: 'no-remedy', says: planned.says ?? 'there is no plan' };
+    if (!planned.signed || !planned.policy) {
+      const { says = 'there is no plan', proposals = [] } = planned;
+      // Nobody has to approve what undrop does not do.
+      return proposals.length ? { outcome: 'proposed', says, proposals } : { outcome: 'no-remedy', says };
+    }
     progress.signed = planned.signed;
     policy = planned.policy;
     const { expiresAt } = policy;

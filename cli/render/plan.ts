@@ -1,5 +1,6 @@
 import { described } from '../../domain/operation.ts';
-import type { SignedPlan } from '../../domain/plan.ts';
+import { type SignedPlan, radiusLine } from '../../domain/plan.ts';
+import { type Proposal, fieldsOf } from '../../domain/proposal.ts';
 import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
 import { paint, print, wrapped } from '../output.ts';
 
@@ -11,12 +12,12 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   line('asked by', `${plan.requester}, for run ${plan.run} of ${plan.inventory}`);
   for (const { place, node, operations } of plan.changes)
     for (const operation of operations) line(place === node ? place : `${place} @ ${node}`, described(operation));
+  plan.proposals?.forEach(printProposal);
   const lost = plan.verify.map((one) => `${one.step} ${one.lost} of ${one.sent}`);
   line('cures', lost.join(', '));
   line('predicts', `${plan.predict} (within ${plan.withinSeconds} s, else it is reverted)`);
   line('risk', `${plan.risk}; cost: ${plan.cost}`);
-  const flows = plan.radius.flows === null ? 'an unknown number of' : plan.radius.flows.toLocaleString('en-US');
-  line('touches', `${flows} tracked flows, Services there: ${plan.radius.services.join(', ') || 'none known'}`);
+  line('touches', radiusLine(plan.radius));
   line('owner', plan.owner);
   line('lasts', plan.lasts);
   for (const why of plan.ruledOut ?? []) line('instead of', why);
@@ -28,6 +29,24 @@ export function printPlan({ plan, digest }: SignedPlan): void {
   );
   line('expires', new Date(plan.expiresAt).toISOString());
 }
+
+/** From this length a command is for copying from the report or the JSON, and not for reading. */
+const longCommand = 240;
+
+/** What somebody else has to change, and how. */
+function printProposal({ object, says, why, owner, afterwards, diff, command, ...rest }: Proposal): void {
+  const line = (name: string, text: string): void => print(`  ${paint.dim(name.padEnd(10))} ${wrapped(text, 13)}`);
+  line('propose', object ? `${object}: ${fieldsOf(rest)}` : says);
+  line('', `why: ${why}`);
+  if (owner) line('', `owner: ${owner}`);
+  for (const text of diff ? diff.split('\n') : []) print(`             ${coloured(text)}`);
+  if (command)
+    line('', command.length < longCommand ? command : 'as one kubectl patch: in the report, and with --json');
+  if (afterwards) line('', `afterwards: ${afterwards}`);
+}
+
+const coloured = (text: string): string =>
+  text.startsWith('+') ? paint.green(text) : text.startsWith('-') ? paint.red(text) : paint.dim(text);
 
 /** What verification measured, step by step, and what was read back from the node. */
 export function printChange({ verification, proof }: ChangeResult): void {
@@ -45,9 +64,10 @@ export function printChange({ verification, proof }: ChangeResult): void {
 const shortened = (line: string): string =>
   line.length > 100 ? `${line.slice(0, 60)} … (${line.split(',').length} values)` : line;
 
-export function printRemediation({ outcome, says, report }: RemediateResult): void {
+export function printRemediation({ outcome, says, report, proposals }: RemediateResult): void {
   const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
   print();
   print(`${colour(paint.bold(outcome))}  ${wrapped(says, outcome.length + 2)}`);
+  proposals?.forEach(printProposal);
   if (report !== undefined) print(`${paint.dim('report')}  ${report}`);
 }

@@ -2,6 +2,7 @@ import { type Evidence, fullSample } from '../evidence.ts';
 import type { ProbeResult } from '../probe.ts';
 import { significant } from '../statistics.ts';
 import { receiverOf } from '../target.ts';
+import { mtuThatFits } from './mtu.ts';
 import { Unseen } from './unread.ts';
 
 /** Where a sweep over sizes breaks. `sharp`: everything up to `passes` arrives, nothing from `fails` on does. */
@@ -44,8 +45,10 @@ export function senderMtu(evidence: Evidence): number {
 export function sizeFacts(evidence: Evidence): object {
   const of = (step: string): ProbeResult | undefined => evidence.windows.find((window) => window.step === step)?.probe;
   const [df, plain] = [of('sizes-df'), of('sizes')];
+  /** Of IP and UDP. */
+  const headers = evidence.path.places[0]?.address.includes(':') ? 48 : 28;
   /** Largest payload that leaves the sender in one piece. */
-  const fits = senderMtu(evidence) - (evidence.path.places[0]?.address.includes(':') ? 48 : 28);
+  const fits = senderMtu(evidence) - headers;
   const lost = (whole: boolean): number => {
     if (!plain) throw new Unseen('the step sizes was not taken');
     return plain.bySize.reduce((sum, one) => sum + (one.size <= fits === whole ? one.lost : 0), 0);
@@ -60,6 +63,12 @@ export function sizeFacts(evidence: Evidence): object {
     },
     get piecesLost() {
       return lost(false);
+    },
+    /** The MTU that the sender's device should have, and how that is known. */
+    get mtu() {
+      const { sharp, passes, fails } = cliffOf(plain);
+      if (!sharp) throw new Unseen('no size divides what arrives from what is lost');
+      return mtuThatFits(evidence, passes + headers, fails + headers);
     },
     tested: df !== undefined && plain !== undefined,
   };

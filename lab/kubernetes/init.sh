@@ -47,12 +47,7 @@ control_plane() {
 node() {
   # On a real node the way to it (the kubelet's port, and on loopback the streams of exec) is tracked like all else, and a
   # full table cuts it. This exempts it.
-  [ "${UNDROP_MGMT_NOTRACK:-}" != 1 ] || nft -f - <<'END_RULES'
-table ip undrop-lab {
-  chain in { type filter hook prerouting priority raw; iif lo notrack; tcp dport 10250 notrack; }
-  chain out { type filter hook output priority raw; oif lo notrack; tcp sport 10250 notrack; }
-}
-END_RULES
+  [ "${UNDROP_MGMT_NOTRACK:-}" != 1 ] || nft -f /opt/undrop-lab/notrack-management.nft
   service containerd containerd -c $ETC/containerd.toml
   until ctr version >/dev/null 2>&1; do sleep 0.1; done
   for image in pause agent; do ctr -n k8s.io images import "/opt/images/$image.tar"; done

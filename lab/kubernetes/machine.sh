@@ -18,7 +18,7 @@ mkdir "$disk/upper" "$disk/work" "$root" "$disk/lib"
 mount -t overlay overlay -o "lowerdir=$images/node:$images/agent,upperdir=$disk/upper,workdir=$disk/work" "$root"
 cd "$root"
 mkdir -p opt/kubernetes opt/images opt/undrop-lab etc/undrop-lab
-cp "$HERE/init.sh" "$HERE/fill.sh" "$HERE/gate.py" opt/undrop-lab/
+cp "$HERE/init.sh" "$HERE/fill.sh" "$HERE/gate.py" "$HERE/../../cli/notrack-management.nft" opt/undrop-lab/
 hostname "$name"
 echo "$name" >etc/hostname
 tr -d - </proc/sys/kernel/random/uuid >etc/machine-id
@@ -38,6 +38,8 @@ mount --bind "$disk/lib" var/lib
 # Logs are worth reading when a machine has died.
 mount --bind "$state/log" var/log
 mount --bind "$state/etc" etc/undrop-lab
+mkdir -p etc/cni/net.d
+mount --bind "$state/etc/cni" etc/cni/net.d
 mount --bind "$binaries" opt/kubernetes
 mount --bind "$images" opt/images
 # The kubelet sets these, and they are the whole kernel's, so the real machine's: it gets files instead.
