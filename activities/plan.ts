@@ -37,7 +37,9 @@ export async function makePlan(deps: Deps, { diagnosis, override, requester }: R
   const evidence = await loadEvidence(store, diagnosis.path, diagnosis.evidence);
   const conclusion = await store.get<Conclusion>(diagnosis.conclusion);
   if (conclusion.passive)
-    return 'the diagnosis sent nothing, and a change is measured by probes before and after: diagnose again without --passive';
+    return {
+      says: 'the diagnosis sent nothing, and a change is measured by probes before and after: diagnose again without --passive',
+    };
   const lossy = conclusion.accounts.filter(({ lost }) => significant(lost));
   if (lossy.length === 0) return { says: 'nothing was lost, so there is nothing to change' };
   const chosen = override

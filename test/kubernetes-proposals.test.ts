@@ -10,13 +10,13 @@ import type { RemediateResult } from '../domain/runs.ts';
 import { down, faultNamed, heal, inLab, inject, kubeconfig, labInventory, up } from '../lab/lab.ts';
 import type { Fault } from '../lab/fault.ts';
 import { real } from './support/machine.ts';
-import { Person, Road, diagnosed, planned } from './support/road.ts';
+import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
 
 const target = 'pod/shop/client->service/shop/echo';
 const [alice, bob] = [new Person('alice'), new Person('bob')];
 const inventory = {
   ...labInventory('kubernetes'),
-  approval: { approvers: [alice.approver, bob.approver], quorum: 1, expiresMinutes: 60 },
+  approval: approvalBy([alice, bob]),
 };
 const kubectl = (line: string): Promise<string> => inLab('kubernetes', line, line.slice(0, 200));
 /** The limit is the whole kernel's. */
