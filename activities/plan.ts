@@ -10,10 +10,12 @@ import type { OperationTemplate, Remedy } from '../domain/runbook.ts';
 import type { RemediateInput } from '../domain/runs.ts';
 import { staleEntries } from '../domain/facts/stale.ts';
 import { significant } from '../domain/statistics.ts';
+import type { Judgement } from '../domain/remit.ts';
 import type { Place } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { featuresOf, readSettings } from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
+import { judgedBy } from './policy.ts';
 import { type Deps, hopeless, loadEvidence, reachOf } from './deps.ts';
 
 /** Time for a change beyond its prediction: arming, probing twice, confirming. */
@@ -33,9 +35,10 @@ interface Wanted {
  * @throws ApplicationFailure for an unknown remedy or place, and where an operation is not allowed
  */
 export async function makePlan(
-  { inventory, runbook, shells, store }: Deps,
+  deps: Deps,
   { diagnosis, override, requester }: RemediateInput,
-): Promise<SignedPlan | string> {
+): Promise<(SignedPlan & { judged?: Judgement }) | string> {
+  const { inventory, runbook, shells, store } = deps;
   if (diagnosis.runbook !== runbook.digest)
     throw hopeless('the runbook was changed since the diagnosis; diagnose again', 'RunbookChanged');
   const evidence = await loadEvidence(store, diagnosis.path, diagnosis.evidence);
@@ -71,6 +74,7 @@ export async function makePlan(
   const steps = new Set(proves.flatMap((root) => root.proves.map(({ step }) => step)));
   const plan: Plan = {
     run: diagnosis.run,
+    target: diagnosis.path.text,
     inventory: inventory.name,
     requester,
     expiresAt: Date.now() + inventory.approval.expiresMinutes * 60_000,
@@ -97,7 +101,9 @@ export async function makePlan(
       chosen.at.map(({ place }) => place),
     ),
   };
-  return { plan, digest: digestOf(plan) };
+  const { policy, judged } = await judgedBy(deps, plan);
+  if (policy) plan.policy = policy;
+  return { plan, digest: digestOf(plan), ...(judged && { judged }) };
 
   async function changesBy(wantedRemedy: Remedy): Promise<PlannedChange[]> {
     const all: PlannedChange[] = [];
@@ -266,5 +272,6 @@ function radiusOf(inventory: Inventory, evidence: Evidence, places: Place[]): Pl
   const services = Object.entries(inventory.services).flatMap(([name, { endpoints }]) =>
     endpoints.some(({ address }) => there.has(address)) ? [name] : [],
   );
-  return { flows, services };
+  // The inventory of a cluster lists no Services: which of them live there is not known.
+  return { flows, services, ...(inventory.kubernetes && { unknownServices: true as const }) };
 }

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ApprovalPolicy, type Decision, policyFor } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
+import type { Judgement } from '../domain/remit.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
 import { type Deps, beating, hopeless, plainRun } from './deps.ts';
@@ -11,6 +12,8 @@ import { forged } from './signature.ts';
 export interface Planned {
   signed?: SignedPlan;
   policy?: ApprovalPolicy;
+  /** What the inventory's auto-remediation policy says, where there is one. */
+  judged?: Judgement;
   /** Why there is no plan. */
   says?: string;
 }
@@ -22,7 +25,11 @@ export function remediateActivities(deps: Deps) {
     async plan(input: RemediateInput): Promise<Planned> {
       const made = await beating(async () => makePlan(deps, input));
       if (typeof made === 'string') return { says: made };
-      return { signed: made, policy: policyFor(inventory.approval, made.plan, made.digest) };
+      const { judged, ...signed } = made;
+      // Nobody signs for a standing approval: that this worker made the plan is what arming goes by.
+      if (judged?.approvals === 'standing') await deps.store.put(signed.plan);
+      const policy = policyFor(inventory.approval, signed.plan, signed.digest, judged?.people);
+      return { signed, policy, ...(judged && { judged }) };
     },
 
     /** Checks a decision's signature against the key that the worker's own inventory has for its principal or gateway. */

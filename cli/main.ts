@@ -7,6 +7,7 @@ import { doctor } from './commands/doctor.ts';
 import { lab } from './commands/lab.ts';
 import { collect, explain } from './commands/offline.ts';
 import { plan } from './commands/plan.ts';
+import { policy } from './commands/policy.ts';
 import { rollback } from './commands/rollback.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
@@ -26,7 +27,7 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 Start here: undrop demo`,
   );
 const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker];
-for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
+for (const command of [...commands, collect, explain, policy, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */
 const overrideExits = (command: Command): void => {

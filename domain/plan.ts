@@ -16,6 +16,8 @@ export interface PlannedChange {
 export interface Plan {
   /** The diagnosis that it follows from, and who asked for the plan: a requester may not approve it. */
   run: string;
+  /** What was diagnosed, as text: policies may speak of it. */
+  target?: string;
   /** Name of the inventory: only its workers carry the plan out. */
   inventory: string;
   requester: string;
@@ -41,7 +43,9 @@ export interface Plan {
   ruledOut?: string[];
   reversible: boolean;
   /** What else lives where the change happens: tracked flows (null: unknown) and Services with endpoints there. */
-  radius: { flows: number | null; services: string[] };
+  radius: { flows: number | null; services: string[]; unknownServices?: true };
+  /** The policy that judged it: edited since, it voids the plan. `standing`: approved by itself, with so many permits. */
+  policy?: { digest: string; rule?: string; shadow?: true; standing?: { atOnce: number } };
 }
 
 export interface SignedPlan {

@@ -1,4 +1,5 @@
 import { described } from './operation.ts';
+import { judgementText } from './remit.ts';
 import type { Runbook } from './runbook.ts';
 import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
@@ -124,6 +125,7 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
     lines.push(`- owner: ${plan.owner}; lasts ${plan.lasts}`);
     for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }
+  if (result.judged) lines.push('', '## Policy', '', `${escape(judgementText(result.judged))}.`);
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');
   for (const { decision, principal, reason, at, refused } of decisions) {

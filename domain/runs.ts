@@ -1,5 +1,6 @@
 import type { Decision, RecordedDecision } from './approval.ts';
 import type { SignedPlan } from './plan.ts';
+import type { Judgement } from './remit.ts';
 import type { Path } from './target.ts';
 import type { Conclusion } from './verdict.ts';
 
@@ -136,6 +137,8 @@ export interface ChangeResult {
 export interface RemediateProgress {
   phase: 'planning' | 'waiting for approval' | 'changing' | 'done';
   signed?: SignedPlan;
+  /** What the inventory's policy said when the plan was made. */
+  judged?: Judgement;
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   /** The change workflow in progress. */
@@ -162,6 +165,7 @@ export interface RemediateResult {
     | 'cancelled';
   says: string;
   signed?: SignedPlan;
+  judged?: Judgement;
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   report?: string;

@@ -1,4 +1,5 @@
 export { diagnose } from './diagnose.ts';
 export { remediate } from './remediate.ts';
 export { change } from './change.ts';
+export { permit } from './permit.ts';
 export { rollback } from './rollback.ts';

@@ -1,4 +1,5 @@
 import { described } from '../../domain/operation.ts';
+import { judgementText } from '../../domain/remit.ts';
 import type { SignedPlan } from '../../domain/plan.ts';
 import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
 import { paint, print, wrapped } from '../output.ts';
@@ -26,6 +27,11 @@ export function printPlan({ plan, digest }: SignedPlan): void {
       ? `stored on the node, which reverts by itself after ${plan.revertAfterSeconds} s unless confirmed`
       : 'deleted entries cannot be put back; they are learned anew',
   );
+  if (plan.policy?.rule !== undefined)
+    line(
+      'policy',
+      `rule ${plan.policy.rule}${plan.policy.shadow ? ', in shadow mode' : ''}${plan.policy.standing ? ': standing approval' : ''}`,
+    );
   line('expires', new Date(plan.expiresAt).toISOString());
 }
 
@@ -45,9 +51,10 @@ export function printChange({ verification, proof }: ChangeResult): void {
 const shortened = (line: string): string =>
   line.length > 100 ? `${line.slice(0, 60)} … (${line.split(',').length} values)` : line;
 
-export function printRemediation({ outcome, says, report }: RemediateResult): void {
+export function printRemediation({ outcome, says, judged, report }: RemediateResult): void {
   const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
   print();
   print(`${colour(paint.bold(outcome))}  ${wrapped(says, outcome.length + 2)}`);
+  if (judged) print(`${paint.dim('policy')}  ${wrapped(judgementText(judged), 8)}`);
   if (report !== undefined) print(`${paint.dim('report')}  ${report}`);
 }
