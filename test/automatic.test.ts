@@ -218,9 +218,13 @@ real(
         }),
       ); // prettier-ignore
       const found = await diagnosed(wide, 'p1->p2');
-      const places = ['p1', 'h1', 'r', 'h2', 'p2'];
+      const beside = await diagnosed(wide, 'p3->p2');
+      const places = ['p1', 'p3', 'h1', 'h2', 'p2'];
       const start = (place: string): Promise<WorkflowHandle> =>
-        startRemediation(wide, { ...found, run: `${found.run}-${place}` }, 'alert', { remedy, place });
+        startRemediation(wide, { ...(place === 'p3' ? beside : found), run: `${found.run}-${place}` }, 'alert', {
+          remedy,
+          place,
+        });
       const before = places.map(namespaceState);
       const results = await Promise.all((await Promise.all(places.map(start))).map(ended));
       expect(results.map(({ outcome }) => outcome)).toEqual(Array(5).fill('reverted'));
@@ -229,7 +233,7 @@ real(
       expect(permits).toHaveLength(5);
       expect(mostAtOnce(permits)).toBe(2);
       // The index is asked until it shows the five: what it shows later cannot open the breaker.
-      const { handle } = await planned(wide, found, 'alert', { remedy, place: 'r' });
+      const { handle } = await planned(wide, found, 'alert', { remedy, place: 'h1' });
       const { phase, judged } = await progressOf(handle);
       expect(phase).toBe('waiting for approval');
       expect(judged?.against).toEqual([
@@ -285,11 +289,18 @@ real(
 
 /** The lab with its pods as nodes: five places that are changed under locks of their own. */
 function wideInventory(): Inventory {
-  const addresses = { p1: '10.244.1.2', h1: '172.30.1.1', r: '172.30.1.254', h2: '172.30.2.1', p2: '10.244.2.2' };
+  const addresses = {
+    p1: '10.244.1.2',
+    p3: '10.244.1.3',
+    h1: '172.30.1.1',
+    r: '172.30.1.254',
+    h2: '172.30.2.1',
+    p2: '10.244.2.2',
+  };
   const nodes = Object.fromEntries(
     Object.entries(addresses).map(([name, address]) => [name, { shell: { netns: `undrop-${name}` }, address }]),
   );
-  const paths = [{ between: ['p1', 'p2'], via: ['h1', 'r', 'h2'] }];
+  const paths = ['p1', 'p3'].map((from) => ({ between: [from, 'p2'], via: ['h1', 'r', 'h2'] }));
   return Inventory.parse({ name: 'wide', nodes, paths, approval: approvalBy([alice, bob]), policy: file() });
 }
 

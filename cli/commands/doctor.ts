@@ -19,9 +19,10 @@ export const doctor = new Command('doctor')
   .addHelpText('after', '\nExamples:\n  undrop doctor\n  undrop doctor -i prod.yaml --json\n')
   .action(async ({ inventory: file, json }: { inventory?: string; json?: true }) => {
     const inventory = await readInventory(file);
-    const { checkApproval, checkCluster, checkNodes, checkTemporal } = await import('../checks.ts');
+    const { checkApproval, checkCluster, checkNodes, checkPolicy, checkTemporal } = await import('../checks.ts');
     const findings: Finding[] = [];
-    for (const check of [checkTemporal(), checkApproval(inventory), checkCluster(inventory), checkNodes(inventory)]) {
+    const checks = [checkTemporal(), checkApproval(inventory), checkPolicy(inventory)];
+    for (const check of [...checks, checkCluster(inventory), checkNodes(inventory)]) {
       for await (const finding of check) {
         findings.push(finding);
         if (!json) print(`${marks[finding.state]}  ${finding.about}: ${wrapped(finding.says, 6)}`);

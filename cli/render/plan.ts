@@ -1,5 +1,5 @@
 import { described } from '../../domain/operation.ts';
-import { judgementText } from '../../domain/remit.ts';
+import { type Judgement, judgementText } from '../../domain/remit.ts';
 import type { SignedPlan } from '../../domain/plan.ts';
 import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
 import { paint, print, wrapped } from '../output.ts';
@@ -55,6 +55,10 @@ export function printRemediation({ outcome, says, judged, report }: RemediateRes
   const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
   print();
   print(`${colour(paint.bold(outcome))}  ${wrapped(says, outcome.length + 2)}`);
-  if (judged) print(`${paint.dim('policy')}  ${wrapped(judgementText(judged), 8)}`);
+  if (judged) printJudgement(judged);
   if (report !== undefined) print(`${paint.dim('report')}  ${report}`);
 }
+
+/** What the inventory's policy said of the plan. */
+export const printJudgement = (judged: Judgement): void =>
+  print(`${paint.dim('policy')}  ${wrapped(judgementText(judged), 8)}`);
