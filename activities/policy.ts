@@ -89,6 +89,7 @@ export async function requireApproved(deps: Deps, input: ChangeInput, permit?: s
   const refuse = (why: string): never => {
     throw hopeless(why, 'Refused');
   };
+  if (plan.target !== undefined && plan.target !== input.path.text) refuse(`the plan is of the path ${plan.target}`);
   const rules = await rulesOf(inventory);
   if (plan.policy?.digest !== rules?.digest) refuse('the policy was changed since the plan was made; plan again');
   const judged = rules && (await judge(deps, rules, plan, permit));

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +22,8 @@ import { real } from './support/machine.ts';
 import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
 import { until } from './support/until.ts';
 
+/** A change waits for others here, on purpose. */
+jest.setTimeout(180_000);
 const fault = faultNamed('broken-tx-checksum');
 const [alice, bob] = [new Person('alice'), new Person('bob')];
 const remedy = 'disable-tx-checksum';
@@ -114,12 +116,12 @@ real(
   });
 
   test('a freeze that begins between plan and arm refuses it, and nothing is touched', async () => {
-    const begins = moment(12_000);
+    const begins = moment(20_000);
     write({ freezes: [{ from: begins, to: moment(600_000), reason: 'the sale' }] });
     const free = await occupied();
     const handle = await startRemediation(session, diagnosis, 'alert');
-    await until('it waits for the permit', async () => /offload are in progress: waiting/.test(await stages('auto', 'h1')), 11_000); // prettier-ignore
-    await until('the freeze has begun', () => Date.now() > Date.parse(begins), 15_000);
+    await until('it waits for the permit', async () => /offload are in progress: waiting/.test(await stages('auto', 'h1')), 19_000); // prettier-ignore
+    await until('the freeze has begun', () => Date.now() > Date.parse(begins), 25_000);
     await free();
     const result = await ended(handle);
     expect(result).toMatchObject({ outcome: 'refused', decisions: [{ principal: 'policy:offload' }] });
