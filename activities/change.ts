@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
-import { outcome, policyFor, refusal } from '../domain/approval.ts';
 import { expression } from '../domain/cel.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
@@ -16,8 +15,8 @@ import type { Path, Place } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
 import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
+import { requireApproved } from './policy.ts';
 import { configured, final, resolved, sweep } from './resolve.ts';
-import { forged } from './signature.ts';
 
 /** So many losses tell a cured step from a lucky one; a step is repeated until it has them, up to `mostRepeats` times. */
 const enoughLosses = 10;
@@ -117,22 +116,16 @@ export function changeActivities(deps: Deps) {
 
     /**
      * Checks the approval once more, by itself: whoever can start workflows still cannot touch a node without valid
-     * signatures over exactly this plan. Then stores the before-values on the node and starts its timer.
+     * signatures over exactly this plan, or a standing approval that holds at this moment. Then stores the before-values on
+     * the node and starts its timer.
+     * @param permit which permit of the rule the change holds, where nobody signed
      * @returns when the node reverts by itself
      */
-    async arm(change: guard.Change, input: ChangeInput): Promise<string> {
+    async arm(change: guard.Change, input: ChangeInput, permit?: string): Promise<string> {
       const { plan, digest } = input.signed;
       if (digestOf(plan) !== digest) throw hopeless('the plan is not the one that its digest names', 'Refused');
       if (plan.runbook !== runbook.digest) throw hopeless('the runbook was changed since the plan was made', 'Refused');
-      const policy = policyFor(inventory.approval, plan, digest);
-      const counted: Parameters<typeof outcome>[1][number][] = [];
-      for (const decision of input.approvals) {
-        const why =
-          refusal(policy, counted, decision, Date.now()) ?? forged(inventory.approval, input.remediation, decision);
-        if (why !== undefined) throw hopeless(why, 'Refused');
-        counted.push({ ...decision, at: Date.now() });
-      }
-      if (outcome(policy, counted) !== 'approved') throw hopeless('the plan is not approved', 'Refused');
+      await requireApproved(deps, input, permit);
       const { operations } = planned(input);
       for (const operation of operations) {
         const why = forbidden(operation);

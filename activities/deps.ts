@@ -1,5 +1,6 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { ApplicationFailureCategory } from '@temporalio/common';
+import type { Automatic } from '../domain/automatic.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import type { Inventory } from '../domain/inventory.ts';
@@ -20,6 +21,16 @@ export interface Deps {
   /** Folder for reports, one folder a run. */
   runs: string;
   observers: Observers;
+  /** What was changed automatically; left out: nothing is. */
+  ledger?: Ledger;
+}
+
+/** What the server knows of automatic changes: their permits. */
+export interface Ledger {
+  /** Those in progress, and those that ended since then (milliseconds since the epoch), at most a few hundred. */
+  automatic(since: number): Promise<Automatic[]>;
+  /** Whether this run of a change holds the permit, asked of the server's own record and not of an index. */
+  holds(permit: string, change: { workflowId: string; runId: string }): Promise<boolean>;
 }
 
 /** How long probers stay open for the next step of their run. */

@@ -7,9 +7,11 @@ import type { Proposal } from '../domain/proposal.ts';
 import type { Remedy } from '../domain/runbook.ts';
 import type { RemediateInput } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
+import type { Judgement } from '../domain/remit.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { readSettings } from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
+import { judgedBy } from './policy.ts';
 import { type Deps, hopeless, loadEvidence, reachOf } from './deps.ts';
 import { operationsOf } from './operations.ts';
 import { type Wanted, proposalsOf } from './propose.ts';
@@ -20,6 +22,8 @@ const marginSeconds = 60;
 
 /** A plan, or why there is none; with what only others can change. */
 export interface Made {
+  /** What the inventory's auto-remediation policy says of it, where there is one. */
+  judged?: Judgement;
   signed?: SignedPlan;
   says?: string;
   proposals?: Proposal[];
@@ -75,6 +79,7 @@ export async function makePlan(deps: Deps, { diagnosis, override, requester }: R
   const steps = new Set(proves.flatMap((root) => root.proves.map(({ step }) => step)));
   const plan: Plan = {
     run: diagnosis.run,
+    target: diagnosis.path.text,
     inventory: inventory.name,
     requester,
     expiresAt: Date.now() + inventory.approval.expiresMinutes * 60_000,
@@ -98,7 +103,9 @@ export async function makePlan(deps: Deps, { diagnosis, override, requester }: R
     reversible: changes.every(({ operations }) => operations.every(reversible)),
     radius: await radiusOf(deps, evidence, changes),
   };
-  return { signed: { plan, digest: digestOf(plan) } };
+  const { policy, judged } = await judgedBy(deps, plan);
+  if (policy) plan.policy = policy;
+  return { signed: { plan, digest: digestOf(plan) }, ...(judged && { judged }) };
 
   async function changesBy(wantedRemedy: Remedy): Promise<PlannedChange[]> {
     const all: PlannedChange[] = [];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type ApprovalPolicy, type Decision, policyFor } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { Proposal } from '../domain/proposal.ts';
+import type { Judgement } from '../domain/remit.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
 import { type Deps, beating, hopeless, plainRun } from './deps.ts';
@@ -12,6 +13,8 @@ import { forged } from './signature.ts';
 export interface Planned {
   signed?: SignedPlan;
   policy?: ApprovalPolicy;
+  /** What the inventory's auto-remediation policy says, where there is one. */
+  judged?: Judgement;
   /** Why there is no plan, and what others should change instead. */
   says?: string;
   proposals?: Proposal[];
@@ -23,9 +26,12 @@ export function remediateActivities(deps: Deps) {
     /** The plan with live before-values, and the rules by which people decide on it. */
     async plan(input: RemediateInput): Promise<Planned> {
       const made = await beating(async () => makePlan(deps, input));
-      const { signed } = made;
+      const { judged, signed } = made;
       if (!signed) return made;
-      return { signed, policy: policyFor(inventory.approval, signed.plan, signed.digest) };
+      // Nobody signs for a standing approval: that this worker made the plan is what arming goes by.
+      if (judged?.approvals === 'standing') await deps.store.put(signed.plan);
+      const policy = policyFor(inventory.approval, signed.plan, signed.digest, judged?.people);
+      return { signed, policy, ...(judged && { judged }) };
     },
 
     /** Checks a decision's signature against the key that the worker's own inventory has for its principal or gateway. */

@@ -1,3 +1,4 @@
+import { loadPolicy } from '../activities/policy.ts';
 import { needed, outcome } from '../domain/approval.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Sample } from '../domain/sample.ts';
@@ -8,6 +9,7 @@ import { openEngine } from '../worker/engine.ts';
 import type { Finding } from './commands/doctor.ts';
 import { whoami } from './identity.ts';
 import { progress } from './output.ts';
+import { strangersOf } from './trying.ts';
 
 /** Whether Temporal answers; where it is the embedded one, it is started for that. */
 export async function* checkTemporal(): AsyncGenerator<Finding> {
@@ -44,6 +46,20 @@ export async function* checkApproval(inventory: Inventory): AsyncGenerator<Findi
       ? `you are ${me}; ${others.length} others may approve your plans, too few for ${short.join(', ')}, so nothing can be changed: add approvers to the inventory`
       : `you are ${me}; ${others.length} others may approve your plans, ${quorum} must`,
   };
+}
+
+/** Which rules of the policy are active, and which standing approvals are over or soon will be. */
+export async function* checkPolicy(inventory: Inventory): AsyncGenerator<Finding> {
+  if (inventory.policy === undefined) return;
+  const { policy } = await loadPolicy(inventory.policy);
+  const soon = Date.now() + 7 * 86_400_000;
+  const ending = policy.rules.flatMap(({ name, standing }) =>
+    standing && Date.parse(standing.until) < soon ? [`the standing approval of ${name} ends on ${standing.until}`] : [],
+  );
+  const wrong = [...strangersOf(policy, inventory), ...ending];
+  const active = policy.rules.filter(({ mode }) => mode === 'active').length;
+  const says = `${active} rules are active, ${policy.rules.length - active} in shadow mode`;
+  yield { about: 'policy', state: wrong.length ? 'warn' : 'ok', says: [says, ...wrong].join('; ') };
 }
 
 /** What a stock node may lack, and what goes untested or undone without it. */

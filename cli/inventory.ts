@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { Inventory } from '../domain/inventory.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
@@ -36,7 +36,11 @@ export async function readInventory(option?: string): Promise<Inventory> {
         if (error instanceof KeyError) throw new UserError(`${file}: the key of ${whose}: ${error.message}`);
         throw error;
       }
-    return inventory;
+    if (inventory.policy === undefined) return inventory;
+    const policy = resolve(dirname(file), inventory.policy);
+    // A policy that is wrong is to be known now, and not when something is to be changed.
+    await (await import('../activities/policy.ts')).loadPolicy(policy);
+    return { ...inventory, policy };
   } catch (error) {
     if (error instanceof FileError) throw new UserError(error.message);
     throw error;

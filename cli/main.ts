@@ -8,6 +8,7 @@ import { doctor } from './commands/doctor.ts';
 import { lab } from './commands/lab.ts';
 import { collect, explain } from './commands/offline.ts';
 import { plan } from './commands/plan.ts';
+import { policy } from './commands/policy.ts';
 import { rollback } from './commands/rollback.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
@@ -44,7 +45,7 @@ const commands = [
   stop,
   resume,
 ];
-for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
+for (const command of [...commands, collect, explain, policy, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */
 const overrideExits = (command: Command): void => {

@@ -58,12 +58,17 @@ export const signedText = (
   { digest, decision, principal, reason, via }: Omit<Decision, 'signature'>,
 ): string => ['undrop decision 2', workflowId, digest, decision, principal, via ?? '', reason].join('\n');
 
-/** The rules as they hold for one plan. */
+/** The rules as they hold for one plan. @param own needs of a policy's rule, instead of the inventory's */
 export const policyFor = (
   { approvers, quorum, needs }: ApprovalRules,
   { requester, risk, expiresAt }: { requester: string; risk: string; expiresAt: number },
   digest: string,
-): ApprovalPolicy => ({ digest, requester, approvers, needs: needs[risk] ?? [{ quorum }], expiresAt });
+  own?: readonly Need[],
+): ApprovalPolicy => ({ digest, requester, approvers, needs: own ?? needsFor({ quorum, needs }, risk), expiresAt });
+
+/** What people must give for a plan of this risk. */
+export const needsFor = ({ quorum, needs }: Pick<ApprovalRules, 'quorum' | 'needs'>, risk: string): readonly Need[] =>
+  needs[risk] ?? [{ quorum }];
 
 /** The key that must have signed a decision: the principal's own, or that of the gateway which speaks for them. */
 export const keyFor = (

@@ -1,9 +1,6 @@
 import { z } from 'zod';
+import { Name, Needs, Quorum } from './names.ts';
 
-/** Names that may appear in commands' output, file names and workflow ids: short, plain, no shell or path characters. */
-const Name = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/i, 'letters, digits, dots and dashes only, at most 63 characters');
 /** In one spelling each, the one that the kernel prints: `FD00:0:0::1` and `fd00::1` are the same place. */
 const Address = z.union([z.ipv4(), z.ipv6().transform((text) => new URL(`http://[${text}]`).hostname.slice(1, -1))]);
 const Port = z.int().min(1).max(65535);
@@ -83,8 +80,6 @@ const Kubernetes = z.strictObject({
 });
 
 const PublicKey = z.string().regex(/^(ssh|ecdsa)-\S+ \S+/);
-const Quorum = z.int().min(1).max(20);
-const Needs = z.array(z.strictObject({ group: Name.optional(), quorum: Quorum.default(1) })).min(1);
 
 const Approval = z.strictObject({
   /**
@@ -117,6 +112,8 @@ export const Inventory = z
     /** Nodes that forward between two others and can be read too, such as a router. */
     paths: z.array(Via).default([]),
     approval: Approval.prefault({}),
+    /** File of the auto-remediation policy, as seen from the inventory's: its own, so that others can own it. */
+    policy: FilePath.optional(),
   })
   .superRefine((inventory, context) => {
     const known = (name: string) => Object.hasOwn(inventory.nodes, name);

@@ -17,6 +17,8 @@ export interface PlannedChange {
 export interface Plan {
   /** The diagnosis that it follows from, and who asked for the plan: a requester may not approve it. */
   run: string;
+  /** What was diagnosed, as text: policies may speak of it. */
+  target?: string;
   /** Name of the inventory: only its workers carry the plan out. */
   inventory: string;
   requester: string;
@@ -45,6 +47,8 @@ export interface Plan {
   reversible: boolean;
   /** What else lives where the change happens. */
   radius: Radius;
+  /** The policy that judged it: edited since, it voids the plan. `standing`: approved by itself, with so many permits. */
+  policy?: { digest: string; rule?: string; shadow?: true; standing?: { atOnce: number } };
 }
 
 /** Numbers are null where they could not be read. */

@@ -1,6 +1,7 @@
 import { described } from './operation.ts';
 import { radiusLine } from './plan.ts';
 import { proposalsMarkdown } from './proposal-report.ts';
+import { judgementText } from './remit.ts';
 import type { Runbook } from './runbook.ts';
 import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
@@ -148,6 +149,7 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
     for (const why of plan.ruledOut ?? []) lines.push(`- instead of ${escape(why)}`);
   }
   lines.push(...proposalsMarkdown(result.proposals ?? signed?.plan.proposals ?? [], escape));
+  if (result.judged) lines.push('', '## Policy', '', `${escape(judgementText(result.judged))}.`);
   if (result.proposals) return [...lines, ''].join('\n');
   lines.push('', '## Decisions', '');
   if (decisions.length === 0) lines.push('Nobody decided.');

@@ -1,6 +1,7 @@
 import type { Decision, RecordedDecision } from './approval.ts';
 import type { SignedPlan } from './plan.ts';
 import type { Proposal } from './proposal.ts';
+import type { Judgement } from './remit.ts';
 import type { Path } from './target.ts';
 import type { Conclusion } from './verdict.ts';
 
@@ -141,6 +142,8 @@ export interface ChangeResult {
 export interface RemediateProgress {
   phase: 'planning' | 'waiting for approval' | 'changing' | 'done';
   signed?: SignedPlan;
+  /** What the inventory's policy said when the plan was made. */
+  judged?: Judgement;
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   /** The change workflow in progress. */
@@ -171,6 +174,7 @@ export interface RemediateResult {
   signed?: SignedPlan;
   /** Where there is no plan; those of a plan are in it. */
   proposals?: Proposal[];
+  judged?: Judgement;
   decisions: RecordedDecision[];
   changes: ChangeResult[];
   report?: string;

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { Observers, reachOf } from '../activities/deps.ts';
 import { createActivities } from '../activities/index.ts';
@@ -7,6 +9,7 @@ import { EvidenceStore } from '../activities/store.ts';
 import { digestOf } from '../domain/digest.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { Plan } from '../domain/plan.ts';
+import { Policy } from '../domain/policy.ts';
 import type { ChangeInput } from '../domain/runs.ts';
 import { resolveTarget } from '../domain/target.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
@@ -44,6 +47,21 @@ function approvedPlan(change: Partial<Plan> = {}): ChangeInput {
   return { remediation, signed: { plan, digest }, index: 0, approvals, path, evidence: { first: '', parts: [] } };
 }
 
+const [today, later] = [0, 30].map((days) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10));
+/** Lets exactly this plan through; its file is made before the tests. */
+const policy = Policy.parse({
+  rules: [{ name: 'all', mode: 'active', remedies: ['raise-ipfrag-threshold'], approvals: 'none', standing: { by: ['alice'], given: today, until: later }, largest: { nodes: 1, flows: 'any', services: 'any' } }],
+}); // prettier-ignore
+const folder = mkdtempSync(join(tmpdir(), 'undrop-t-policy-'));
+const file = join(folder, 'policy.yaml');
+writeFileSync(file, JSON.stringify(policy));
+
+/** The same plan, which nobody signed and that says a rule stands for its approval. */
+function standing(input: ChangeInput, of: string): ChangeInput {
+  const plan: Plan = { ...input.signed.plan, policy: { digest: of, rule: 'all', standing: { atOnce: 1 } } };
+  return { ...input, signed: { plan, digest: digestOf(plan) }, approvals: [] };
+}
+
 /** Activities heartbeat, which only works within one. */
 const asActivity = <T>(work: () => Promise<T>): Promise<T> => new MockActivityEnvironment().run(work);
 
@@ -68,6 +86,7 @@ real(
   });
   afterAll(() => {
     namespaces.remove();
+    rmSync(folder, { recursive: true });
     for (const id of ids) rmSync(`/run/undrop/${id}`, { recursive: true, force: true });
   });
 
@@ -87,6 +106,10 @@ real(
     ['a worker of another inventory', (input) => [{ ...inventory, name: 'other' }, input], /of the inventory binding, not other/],
     ['a plan that was edited after the approval', (input) => [inventory, { ...input, signed: { ...input.signed, plan: { ...input.signed.plan, revertAfterSeconds: 9999 } } }], /not the one that its digest names/],
     ['an approval of another plan', (input) => [inventory, { ...input, approvals: approvedPlan({ risk: 'high' }).approvals }], /has the digest/],
+    ['a standing approval of a policy that this worker does not have', (input) => [inventory, standing(input, 'f'.repeat(64))], /the policy was changed/],
+    ['a standing approval of this very policy, but no server to ask for permits', (input) => [{ ...inventory, policy: file }, standing(input, digestOf(policy))], /cannot count automatic changes/],
+    ['approvals by people, but a policy that the plan does not know', (input) => [{ ...inventory, policy: file }, input], /the policy was changed/],
+    ['a policy that is not there', (input) => [{ ...inventory, policy: '/nonexistent/policy.yaml' }, input], /the policy cannot be used: there is no policy/],
     ['no approval at all', (input) => [inventory, { ...input, approvals: [] }], /not approved/],
   ])('not where there is %s', async (_, change, why) => {
     const [own, input] = change(approvedPlan());

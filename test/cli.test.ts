@@ -35,7 +35,7 @@ const file = (name: string, text: string | Buffer): string => {
 
 const commands = [
   'demo', 'diagnose', 'plan', 'approve', 'reject', 'rollback', 'cancel', 'watch', 'show', 'runs', 'worker', 'collect', 'explain',
-  'doctor', 'lab', 'runbook test', 'lab matrix',
+  'doctor', 'lab', 'runbook test', 'lab matrix', 'policy lint', 'policy test', 'policy explain',
 ]; // prettier-ignore
 
 describe('help and exit codes', () => {
@@ -52,6 +52,8 @@ describe('help and exit codes', () => {
     [['diagnose', 'a->b', '-i', 'nowhere.yaml'], /there is no inventory nowhere.yaml; docs\/inventory.md/],
     [['plan', 'last', '--remedy', 'x'], /--remedy and --place go together/],
     [['runbook', 'test', 'CT-NONE'], /there is no cause CT-NONE/],
+    [['policy', 'lint', 'nowhere.yaml'], /there is no policy nowhere.yaml/],
+    [['policy', 'test', 'nowhere.yaml', '--at', 'soon'], /--at takes a moment such as/],
     [['explain', 'nothing.gz'], /there is no file nothing.gz, and no run of that name/],
   ])('%j is wrong words: one line, exit code 2', (words, why) => {
     const { status, stderr } = undrop(...words);

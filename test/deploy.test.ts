@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parse, parseAllDocuments } from 'yaml';
 import { rightsOf } from '../cluster/rights.ts';
 import { Inventory } from '../domain/inventory.ts';
+import { Policy } from '../domain/policy.ts';
 import { down, inLab, kubeconfig, kubectl, up } from '../lab/lab.ts';
 import { agentPod } from '../nodes/shells/kubernetes/jobs.ts';
 import { loadRunbook } from '../runbooks/load.ts';
@@ -227,12 +228,26 @@ real('go', 'flock')('the chart', () => {
     });
   });
 
+  test('a policy comes with its own ConfigMap, or somebody else’s, and the inventory names it', () => {
+    const file = '/etc/undrop-policy/policy.yaml';
+    const own = items(worker, 'policy.content.rules[0].name=all', 'policy.content.rules[0].approvals[0].quorum=2');
+    const { rules } = Policy.parse(parse(named(own, 'ConfigMap', 'undrop-policy').data?.['policy.yaml'] ?? ''));
+    expect(rules).toMatchObject([{ name: 'all', mode: 'shadow', approvals: [{ quorum: 2 }] }]);
+    for (const [all, name] of [[own, 'undrop-policy'], [items(worker, 'policy.configMap=reviewed'), 'reviewed']] as const) {
+      expect(parse(named(all, 'ConfigMap', 'undrop-inventory').data?.['undrop.yaml'] ?? '')).toMatchObject({ policy: file });
+      expect(pod(all, 'Deployment', 'undrop-worker').volumes).toContainEqual({ name: 'policy', configMap: { name } });
+    }
+    expect(rendered(worker)).not.toContain('undrop-policy');
+  }); // prettier-ignore
+
   test.each([
     ['changer.enabeld=true', "at '/changer': additional properties 'enabeld' not allowed"],
     ['agent.enabled=3', "at '/agent/enabled': got number, want boolean"],
     ['temporal.address=temporal.example', "at '/temporal/address'"],
     ['images.agent.pullPolicy=Sometimes', "at '/images/agent/pullPolicy'"],
     ['inventory.nodes.n1=there', "at '/inventory': additional properties 'nodes' not allowed"],
+    ['policy.content.rules[0].name=x', "at '/policy/content/rules/0': missing property 'approvals'"],
+    [`${worker},policy.configMap=x,policy.content.breaker.of=3`, 'give configMap or content, not both'],
     [`${worker},worker.replicas=2`, 'more than one need data that they share'],
   ])('%s is refused with one clear error', (value, says) => {
     const said = complaint(value);

@@ -18,6 +18,7 @@ import type { Inventory } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadRunbook } from '../runbooks/load.ts';
 import type { Engine } from './engine.ts';
+import { ledgerOf } from './ledger.ts';
 import { keepWarm } from './warm.ts';
 import { cacheFolder, dataFolder } from './paths.ts';
 
@@ -65,6 +66,7 @@ export async function startWorker(
           store: evidenceStore(),
           runs: runsFolder(),
           observers,
+          ledger: ledgerOf(engine.client, taskQueueOf(inventory)),
         })
       : {},
     maxHeartbeatThrottleInterval: '300ms',

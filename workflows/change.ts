@@ -11,10 +11,11 @@ import {
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { type Operation, described, reversible } from '../domain/operation.ts';
-import type { ChangeInput, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
+import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { verified } from '../domain/verify.ts';
 import { changeProgress } from './messages.ts';
+import { type Permit, takePermit } from './permits.ts';
 
 const retry = { maximumAttempts: 4, initialInterval: '200ms' } as const;
 /** A cancelled activity is awaited: nothing may still probe or apply while values are put back. The SDK's own default is not to. */
@@ -53,20 +54,29 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     progress.stages.push({ says, at: Date.now() - started });
     setCurrentDetails(progress.stages.map((one) => `- ${(one.at / 1000).toFixed(1)} s: ${one.says}`).join('\n'));
   };
-  const end = (outcome: ChangeResult['outcome'], says: string, more: Partial<ChangeResult> = {}): ChangeResult => {
+  let ended: ChangeOutcome = 'unknown';
+  const end = (outcome: ChangeOutcome, says: string, more: Partial<ChangeResult> = {}): ChangeResult => {
     stage(outcome);
+    ended = outcome;
     return { place: place.name, node: place.node, outcome, says, ...held, proof: [], ...more };
   };
 
+  let permit: Permit | undefined;
   let armed = false;
   let confirming = false;
   let verification: Verification | undefined;
   try {
+    if (plan.policy?.standing && input.approvals.length === 0) {
+      const { rule, standing } = plan.policy;
+      const taken = `${standing.atOnce} of at most ${standing.atOnce} automatic changes of the rule ${rule} are in progress`;
+      permit = await takePermit(plan, () => stage(`${taken}: waiting for one to end`));
+      if (!permit) return end('refused', taken);
+    }
     stage('measuring the loss once more, before anything is touched');
     const { steps: before, repeats } = await reading.measure(held.id, input);
     if (!before.some(({ lost }) => significant(lost)))
       return end('healed', 'the loss is gone by itself, so nothing was changed');
-    const deadline = await changing.arm(held, input);
+    const deadline = await changing.arm(held, input, permit?.id);
     armed = true;
     stage(`before-values stored on ${place.node}, which reverts by itself at ${deadline}`);
     for (let index = 0; index < planned.operations.length;) {
@@ -94,6 +104,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     return await revert(why);
   } finally {
     await CancellationScope.nonCancellable(() => reading.release(held.id, plan.run));
+    await permit?.release(ended);
   }
 
   /** Looks until the effect shows or its time is over. */

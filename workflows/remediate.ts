@@ -16,6 +16,7 @@ import type { Activities } from '../activities/index.ts';
 import { type ApprovalPolicy, type Decision, type RecordedDecision, outcome, refusal } from '../domain/approval.ts';
 import { described } from '../domain/operation.ts';
 import type { SignedPlan } from '../domain/plan.ts';
+import { decisionOf, judgementText } from '../domain/remit.ts';
 import {
   type ChangeResult,
   type RemediateInput,
@@ -42,7 +43,7 @@ function wellFormed(decision: unknown): void {
     throw ApplicationFailure.nonRetryable('that is no decision', 'Refused');
 }
 
-type Ended = Omit<RemediateResult, 'report' | 'decisions' | 'changes' | 'signed'>;
+type Ended = Omit<RemediateResult, 'report' | 'decisions' | 'changes' | 'signed' | 'judged'>;
 
 /** Plan, approval, then one change after another; the first that does not help is reverted and stops the rest. */
 export async function remediate(input: RemediateInput): Promise<RemediateResult> {
@@ -111,8 +112,8 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
   return CancellationScope.nonCancellable(async () => {
     delete progress.changing;
     await condition(allHandlersFinished);
-    const { signed, decisions, changes } = progress;
-    const whole = { ...ended, decisions, changes, ...(signed && { signed }) };
+    const { signed, judged, decisions, changes } = progress;
+    const whole = { ...ended, decisions, changes, ...(signed && { signed }), ...(judged && { judged }) };
     // What was done on the nodes must not be lost because a disk is full.
     const report = await quick.writeRemediation(workflowId, input.diagnosis.run, whole).catch(messageOf);
     show('done');
@@ -132,13 +133,17 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     }
     progress.signed = planned.signed;
     policy = planned.policy;
+    const { judged } = planned;
+    if (judged) progress.judged = judged;
+    if (judged?.approvals === 'refused') return { outcome: 'refused', says: judgementText(judged) };
     const { expiresAt } = policy;
-    show('waiting for approval');
+    const standing = judged?.approvals === 'standing';
+    if (judged && standing) progress.decisions.push(decisionOf(judged, Date.now()));
+    else show('waiting for approval');
     const open = policy;
-    const decided = await condition(
-      () => outcome(open, progress.decisions) !== 'open',
-      Math.max(1, expiresAt - Date.now()),
-    );
+    const decided =
+      standing ||
+      (await condition(() => outcome(open, progress.decisions) !== 'open', Math.max(1, expiresAt - Date.now())));
     if (!decided) return { outcome: 'expired', says: 'nobody decided in time, so nothing was changed' };
     if (outcome(open, progress.decisions) === 'rejected') {
       const last = progress.decisions.findLast(
@@ -214,7 +219,7 @@ function messageOf(error: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-function details({ phase, signed, decisions, changes }: RemediateProgress): string {
+function details({ phase, signed, judged, decisions, changes }: RemediateProgress): string {
   const plan = signed?.plan.changes.flatMap(({ place, operations }) =>
     operations.map((operation) => `- ${place}: ${described(operation)}`),
   );
@@ -226,6 +231,7 @@ function details({ phase, signed, decisions, changes }: RemediateProgress): stri
     `**${phase}**`,
     signed ? `\n${signed.plan.title} (plan ${signed.digest.slice(0, 12)})` : '',
     ...(plan ?? []),
+    ...(judged ? [`\n${judgementText(judged)}`] : []),
     ...said,
     ...done,
   ].join('\n');

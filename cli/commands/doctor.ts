@@ -21,14 +21,13 @@ export const doctor = new Command('doctor')
   .addHelpText('after', '\nExamples:\n  undrop doctor\n  undrop doctor -i prod.yaml --json\n')
   .action(async ({ inventory: file, json }: { inventory?: string; json?: true }) => {
     const inventory = await readInventory(file);
-    const [{ checkApproval, checkCluster, checkNodes, checkTemporal }, { checkManagement }] = await Promise.all([
-      import('../checks.ts'),
-      import('../management.ts'),
-    ]);
+    const [{ checkApproval, checkCluster, checkNodes, checkPolicy, checkTemporal }, { checkManagement }] =
+      await Promise.all([import('../checks.ts'), import('../management.ts')]);
     const findings: Finding[] = [];
     for (const check of [
       checkTemporal(),
       checkApproval(inventory),
+      checkPolicy(inventory),
       checkCluster(inventory),
       checkNodes(inventory),
       checkManagement(inventory),

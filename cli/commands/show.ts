@@ -32,6 +32,7 @@ export const show = new Command('show')
         const { remediation: _, ...found } = diagnosis;
         printDiagnosis(known ? { ...found, roots: [] } : diagnosis, conclusion, all);
         if (remediation?.signed) render.printPlan(remediation.signed);
+        if (known?.open && remediation?.judged) render.printJudgement(remediation.judged);
         for (const { at, principal, decision, reason, refused } of remediation?.decisions ?? []) {
           const why = refused === undefined ? reason : `refused: ${refused}`;
           print(`  ${paint.dim(new Date(at).toISOString())}  ${principal}: ${decision}  ${wrapped(why, 30)}`);

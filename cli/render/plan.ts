@@ -1,6 +1,7 @@
 import { described } from '../../domain/operation.ts';
 import { type SignedPlan, radiusLine } from '../../domain/plan.ts';
 import { type Proposal, fieldsOf } from '../../domain/proposal.ts';
+import { type Judgement, judgementText } from '../../domain/remit.ts';
 import type { ChangeResult, RemediateResult } from '../../domain/runs.ts';
 import { paint, print, wrapped } from '../output.ts';
 
@@ -27,6 +28,11 @@ export function printPlan({ plan, digest }: SignedPlan): void {
       ? `stored on the node, which reverts by itself after ${plan.revertAfterSeconds} s unless confirmed`
       : 'deleted entries cannot be put back; they are learned anew',
   );
+  if (plan.policy?.rule !== undefined)
+    line(
+      'policy',
+      `rule ${plan.policy.rule}${plan.policy.shadow ? ', in shadow mode' : ''}${plan.policy.standing ? ': standing approval' : ''}`,
+    );
   line('expires', new Date(plan.expiresAt).toISOString());
 }
 
@@ -64,10 +70,15 @@ export function printChange({ verification, proof }: ChangeResult): void {
 const shortened = (line: string): string =>
   line.length > 100 ? `${line.slice(0, 60)} … (${line.split(',').length} values)` : line;
 
-export function printRemediation({ outcome, says, report, proposals }: RemediateResult): void {
+export function printRemediation({ outcome, says, judged, report, proposals }: RemediateResult): void {
   const colour = outcome === 'confirmed' || outcome === 'healed' ? paint.green : paint.yellow;
   print();
   print(`${colour(paint.bold(outcome))}  ${wrapped(says, outcome.length + 2)}`);
   proposals?.forEach(printProposal);
+  if (judged) printJudgement(judged);
   if (report !== undefined) print(`${paint.dim('report')}  ${report}`);
 }
+
+/** What the inventory's policy said of the plan. */
+export const printJudgement = (judged: Judgement): void =>
+  print(`${paint.dim('policy')}  ${wrapped(judgementText(judged), 8)}`);

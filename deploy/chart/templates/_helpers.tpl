@@ -29,7 +29,16 @@ undrop:{{ .Release.Namespace }}:read
 
 {{- define "undrop.inventory" -}}
 {{- $kubernetes := dict "namespace" .Release.Namespace "image" (include "undrop.image" (list . .Values.images.agent)) }}
-{{- mergeOverwrite (dict "name" .Release.Name "kubernetes" $kubernetes) (deepCopy .Values.inventory) | toYaml }}
+{{- $policy := ternary (dict "policy" "/etc/undrop-policy/policy.yaml") dict (ne (include "undrop.policy" .) "") }}
+{{- mergeOverwrite (dict "name" .Release.Name "kubernetes" $kubernetes) $policy (deepCopy .Values.inventory) | toYaml }}
+{{- end }}
+
+{{/* Name of the ConfigMap with the policy; empty where there is none. */}}
+{{- define "undrop.policy" -}}
+{{- with .Values.policy }}
+{{- if and .configMap .content }}{{ fail "policy: give configMap or content, not both" }}{{ end }}
+{{- if .configMap }}{{ .configMap }}{{ else if .content }}undrop-policy{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "undrop.shared" -}}

@@ -1,0 +1,41 @@
+import type { Client } from '@temporalio/client';
+import type { Ledger } from '../activities/deps.ts';
+import type { Automatic } from '../domain/automatic.ts';
+
+/** More permits than that in a few days mean that the breaker has long decided. */
+const most = 500;
+
+/**
+ * Automatic changes, as the server keeps them: each is a workflow `permit`, a child of its change, whose memo says how it ended.
+ * The list comes from an index that lags by moments, which is good enough to count failures. How many are in progress is
+ * decided by workflow ids instead: a rule has so many permits, and the server gives each of them to one change at a time.
+ */
+export function ledgerOf({ workflow }: Client, taskQueue: string): Ledger {
+  return {
+    async automatic(since) {
+      const ended = `CloseTime > "${new Date(since).toISOString()}"`;
+      const query = `WorkflowType = "permit" AND TaskQueue = "${taskQueue}" AND (ExecutionStatus = "Running" OR ${ended})`;
+      const found: Automatic[] = [];
+      for await (const { workflowId, memo, startTime, closeTime, parentExecution } of workflow.list({ query })) {
+        // Anybody may start a workflow of that name, and say that it went well: only a change has one as its child.
+        const rule = /^permit\/[^/]+\/([^/]+)\/\d+$/.exec(workflowId)?.[1];
+        if (rule === undefined || !parentExecution?.workflowId?.startsWith('change/')) continue;
+        const outcome = memo?.['outcome'];
+        found.push({
+          permit: workflowId,
+          rule,
+          startedAt: startTime.getTime(),
+          ...(closeTime && { endedAt: closeTime.getTime() }),
+          ...(typeof outcome === 'string' && { outcome }),
+        });
+        if (found.length >= most) break;
+      }
+      return found;
+    },
+    async holds(permit, change) {
+      const { status, parentExecution } = await workflow.getHandle(permit).describe();
+      const { workflowId, runId } = parentExecution ?? {};
+      return status.name === 'RUNNING' && workflowId === change.workflowId && runId === change.runId;
+    },
+  };
+}
