@@ -1,5 +1,6 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { ApplicationFailureCategory } from '@temporalio/common';
+import type { Checks } from '../domain/audit-checks.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import type { Inventory } from '../domain/inventory.ts';
@@ -15,10 +16,14 @@ import type { EvidenceStore } from './store.ts';
 export interface Deps {
   inventory: Inventory;
   runbook: Runbook;
+  /** What audits look at. */
+  checks: Checks;
   shells: ShellPool;
   store: EvidenceStore;
   /** Folder for reports, one folder a run. */
   runs: string;
+  /** Folder for reports of audits. */
+  audits: string;
   observers: Observers;
 }
 

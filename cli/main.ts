@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { audit } from './commands/audit.ts';
 import { cancel } from './commands/cancel.ts';
 import { approve, reject } from './commands/decide.ts';
 import { demo } from './commands/demo.ts';
@@ -10,6 +11,7 @@ import { plan } from './commands/plan.ts';
 import { rollback } from './commands/rollback.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
+import { schedule } from './commands/schedule.ts';
 import { show } from './commands/show.ts';
 import { watch } from './commands/watch.ts';
 import { worker } from './commands/worker.ts';
@@ -25,7 +27,7 @@ Exit codes: 0 fine, no loss or fixed; 1 loss found; 2 wrong words or files; 3 so
 4 nothing changed (rejected, refused, or reverted because it did not help); 130 interrupted.
 Start here: undrop demo`,
   );
-const commands = [demo, diagnose, plan, approve, reject, rollback, cancel, watch, show, runs, worker];
+const commands = [demo, diagnose, audit, schedule, plan, approve, reject, rollback, cancel, watch, show, runs, worker];
 for (const command of [...commands, collect, explain, runbook, doctor, lab]) program.addCommand(command);
 
 /** Wrong words end with our exit code for them, not with commander's, which is the one for loss. */

@@ -1,4 +1,5 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
+import { auditFactNames, derivedNames } from './audit-facts.ts';
 import { counters, gauges } from './counters.ts';
 import { factNames, situationNames } from './facts/facts.ts';
 
@@ -26,6 +27,10 @@ function environment(names: readonly string[]): Environment {
 
 const causeWords = environment(factNames);
 const stepWords = environment(situationNames);
+const auditWords = environment(auditFactNames);
+const environments = { cause: causeWords, step: stepWords, audit: auditWords };
+/** What an expression is about. */
+export type Words = keyof typeof environments;
 
 /** A checked expression. `evaluate` throws an Error whose message says what is missing. */
 export interface Expression {
@@ -37,11 +42,11 @@ export class ExpressionError extends Error {}
 
 /**
  * Parses and checks an expression before anything runs: syntax, names, and the fields of counter maps.
- * @param words `cause`: the facts of a place in a window; `step`: the situation before a step
+ * @param words `cause`: the facts of a place in a window; `step`: the situation before a step; `audit`: of a node in an audit
  * @throws ExpressionError that says what is wrong and where
  */
-export function expression(text: string, words: 'cause' | 'step' = 'cause'): Expression {
-  const env = words === 'cause' ? causeWords : stepWords;
+export function expression(text: string, words: Words = 'cause'): Expression {
+  const env = environments[words];
   const checked = env.check(text);
   if (!checked.valid) throw new ExpressionError(checked.error?.message ?? 'not a valid expression');
   const parsed = env.parse(text);
@@ -56,6 +61,7 @@ export function expression(text: string, words: 'cause' | 'step' = 'cause'): Exp
 }
 
 const counterMaps = new Set(['delta', 'extra', 'senderExtra']);
+const nodeFacts = { ...gauges, ...Object.fromEntries(derivedNames.map((name) => [name, true])) };
 
 /** The library knows no fields of a `dyn`: a misspelt counter would only show as `untested` years later. */
 function checkFields(node: unknown): void {
@@ -65,7 +71,8 @@ function checkFields(node: unknown): void {
   if (op === '.') {
     const [object, field] = args as [ASTNode, string];
     const name = object.op === 'id' ? String(object.args) : '';
-    const known = counterMaps.has(name) ? counters : name === 'before' || name === 'after' ? gauges : undefined;
+    const maps: Record<string, object> = { before: gauges, after: gauges, now: nodeFacts };
+    const known = counterMaps.has(name) ? counters : Object.hasOwn(maps, name) ? maps[name] : undefined;
     if (known && !Object.hasOwn(known, field))
       throw new ExpressionError(`${name}.${field}: there is no such counter or setting`);
   }
@@ -76,8 +83,8 @@ function checkFields(node: unknown): void {
  * A text with `{expression}` in it, checked like any expression. Numbers are written with thousands separators.
  * @throws ExpressionError
  */
-export function template(text: string): (facts: Record<string, unknown>) => string {
-  const parts = text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 ? expression(part) : part));
+export function template(text: string, words: Words = 'cause'): (facts: Record<string, unknown>) => string {
+  const parts = text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 ? expression(part, words) : part));
   return (facts) => parts.map((part) => (typeof part === 'string' ? part : shown(part.evaluate(facts)))).join('');
 }
 

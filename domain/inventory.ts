@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Audit } from './audit-profile.ts';
 
 /** Names that may appear in commands' output, file names and workflow ids: short, plain, no shell or path characters. */
 const Name = z
@@ -92,6 +93,7 @@ export const Inventory = z
     /** Nodes that forward between two others and can be read too, such as a router. */
     paths: z.array(Via).default([]),
     approval: Approval.prefault({}),
+    audit: Audit.prefault({}),
   })
   .superRefine((inventory, context) => {
     const known = (name: string) => Object.hasOwn(inventory.nodes, name);
