@@ -20,6 +20,8 @@ import { configured } from './resolve.ts';
 const places = 100;
 const patienceMs = 2_000;
 const beatMs = 500;
+/** So much earlier a shell gives up by itself: it knows better what the node did not do. */
+const tellMs = 200;
 
 /** What a batch has so far: a second attempt goes on from here. */
 interface Kept {
@@ -93,7 +95,7 @@ export function auditActivities(deps: Deps) {
         await crowd.use(async () => {
           signal.throwIfAborted();
           try {
-            kept.values[name] = await within(deadlineMs, signal, (both) => read(name, deadlineMs, both));
+            kept.values[name] = await within(deadlineMs, signal, (both) => read(name, deadlineMs - tellMs, both));
           } catch (error) {
             signal.throwIfAborted();
             kept.failed[name] = textOf(error).replaceAll(/\s+/g, ' ').slice(0, 160);

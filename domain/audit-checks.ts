@@ -19,8 +19,8 @@ const Slug = z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'lower-case words with
 export const Check = z.strictObject({
   id: Slug,
   title: z.string().min(1),
-  /** What it is held against: where that is not there the check is not made, and the report says so. */
-  needs: z.array(z.enum(['previous', 'profile', 'peers', 'kube-proxy'])).default([]),
+  /** Where this is not there, nobody asks: a node without a profile, or outside of a cluster. */
+  needs: z.array(z.enum(['profile', 'kube-proxy'])).default([]),
   /** A finding where this holds. */
   when: Expression,
   severity: z.enum(severities),
