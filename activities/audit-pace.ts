@@ -1,37 +1,48 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * So many nodes are begun at once. One that does not answer gives its place to the next after a while and is waited for
- * beside the others: nodes that hang delay nobody.
+ * So many nodes are begun at once. One that takes much longer than others do gives its place to the next and is waited for
+ * beside them: nodes that hang delay nobody.
  */
 export class Places {
   private free: number;
-  private readonly patienceMs: number;
   private readonly waiting: (() => void)[] = [];
+  /** How long a node usually takes, in milliseconds: a moving mean. */
+  private usual = mostPatienceMs / patience;
 
-  constructor(places: number, patienceMs: number) {
+  constructor(places: number) {
     this.free = places;
-    this.patienceMs = patienceMs;
   }
 
-  async use<T>(work: () => Promise<T>): Promise<T> {
+  /** @param work says whether the node has answered: how long one hung is not how long they usually take */
+  async use(work: () => Promise<boolean>): Promise<void> {
     if (this.free > 0) this.free--;
     else await new Promise<void>((resolve) => this.waiting.push(resolve));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.patienceMs);
+      timer = setTimeout(resolve, Math.min(Math.max(patience * this.usual, leastPatienceMs), mostPatienceMs));
     });
+    const begun = performance.now();
     const running = work();
-    const ended = running.then(() => {}, () => {}); // prettier-ignore
+    const ended = running.then(
+      (answered) => {
+        if (answered) this.usual += 0.1 * (performance.now() - begun - this.usual);
+      },
+      () => {},
+    );
     void Promise.race([ended, late]).then(() => {
       clearTimeout(timer);
       const next = this.waiting.shift();
       if (next) next();
       else this.free++;
     });
-    return running;
+    await running;
   }
 }
+/** Times the usual. */
+const patience = 3;
+const leastPatienceMs = 300;
+const mostPatienceMs = 2_000;
 
 /** A token bucket of one token: so many beginnings a second over all audits of this worker. */
 export class Pace {

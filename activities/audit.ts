@@ -18,7 +18,6 @@ import { configured } from './resolve.ts';
 
 /** Nodes that are begun at once: enough to be bound by them and not by us, few enough that none waits for our processor. */
 const places = 100;
-const patienceMs = 2_000;
 const beatMs = 500;
 /** So much earlier a shell gives up by itself: it knows better what the node did not do. */
 const tellMs = 200;
@@ -31,7 +30,7 @@ interface Kept {
 
 export function auditActivities(deps: Deps) {
   const { inventory, shells, store } = deps;
-  const crowd = new Places(places, patienceMs);
+  const crowd = new Places(places);
   const pace = new Pace(inventory.audit.perSecond);
 
   const read = async (name: string, deadlineMs: number, signal: AbortSignal): Promise<NodeValues> => {
@@ -96,9 +95,11 @@ export function auditActivities(deps: Deps) {
           signal.throwIfAborted();
           try {
             kept.values[name] = await within(deadlineMs, signal, (both) => read(name, deadlineMs - tellMs, both));
+            return true;
           } catch (error) {
             signal.throwIfAborted();
             kept.failed[name] = textOf(error).replaceAll(/\s+/g, ' ').slice(0, 160);
+            return false;
           }
         });
       };
