@@ -45,12 +45,11 @@ if command -v ip >/dev/null 2>&1; then
   echo "#$N begin links"
   IFS=$newline
   for link in $links; do
+    name=${link#*: }
+    name=${name%%[:@]*}
     case $link in
-      *' veth '*) continue ;;
-      *' vxlan '* | *' geneve '*)
-        name=${link#*: }
-        tunnels="$tunnels ${name%%[:@]*}"
-        ;;
+      *' veth '*) [ "$name" = "$uplink" ] || continue ;;
+      *' vxlan '* | *' geneve '*) tunnels="$tunnels $name" ;;
     esac
     echo "$link"
   done
