@@ -8,7 +8,7 @@ export class Places {
   private free: number;
   private readonly waiting: (() => void)[] = [];
   /** How long a node usually takes, in milliseconds: a moving mean. */
-  private usual = mostPatienceMs / patience;
+  private usual = 700;
 
   constructor(places: number) {
     this.free = places;
@@ -18,15 +18,22 @@ export class Places {
   async use(work: () => Promise<boolean>): Promise<void> {
     if (this.free > 0) this.free--;
     else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    const begun = performance.now();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, Math.min(Math.max(patience * this.usual, leastPatienceMs), mostPatienceMs));
+      // What is usual is learnt meanwhile: where all are slow, more of them at once would only be slower.
+      const look = (): void => {
+        const most = Math.min(Math.max(patience * this.usual, leastPatienceMs), mostPatienceMs);
+        const left = most + begun - performance.now();
+        if (left > 0) timer = setTimeout(look, left);
+        else resolve();
+      };
+      look();
     });
-    const begun = performance.now();
     const running = work();
     const ended = running.then(
       (answered) => {
-        if (answered) this.usual += 0.1 * (performance.now() - begun - this.usual);
+        if (answered) this.usual += 0.3 * (performance.now() - begun - this.usual);
       },
       () => {},
     );
@@ -42,7 +49,7 @@ export class Places {
 /** Times the usual. */
 const patience = 3;
 const leastPatienceMs = 300;
-const mostPatienceMs = 2_000;
+const mostPatienceMs = 8_000;
 
 /** A token bucket of one token: so many beginnings a second over all audits of this worker. */
 export class Pace {

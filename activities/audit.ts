@@ -16,8 +16,8 @@ import { type Reported, newestAudit, reportOf } from './audit-report.ts';
 import { type Deps, beating, hopeless } from './deps.ts';
 import { configured } from './resolve.ts';
 
-/** Nodes that are begun at once: enough to be bound by them and not by us, few enough that none waits for our processor. */
-const places = 100;
+/** Nodes that are begun at once: enough to be bound by them and not by us, few enough that none of them waits for our processor. */
+const places = 50;
 const beatMs = 500;
 /** So much earlier a shell gives up by itself: it knows better what the node did not do. */
 const tellMs = 200;
