@@ -14,7 +14,7 @@ import { evidenceOf, possible } from '../domain/steps.ts';
 import type { Path, Place } from '../domain/target.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { located } from '../nodes/shells/locate.ts';
-import { type Deps, beating, hopeless, loadEvidence, reachOf } from './deps.ts';
+import { type Deps, beating, hopeless, loadEvidence, reachOf, unlessStopped } from './deps.ts';
 import { requireApproved } from './policy.ts';
 import { configured, final, resolved, sweep } from './resolve.ts';
 
@@ -122,6 +122,7 @@ export function changeActivities(deps: Deps) {
      * @returns when the node reverts by itself
      */
     async arm(change: guard.Change, input: ChangeInput, permit?: string): Promise<string> {
+      await unlessStopped(deps);
       const { plan, digest } = input.signed;
       if (digestOf(plan) !== digest) throw hopeless('the plan is not the one that its digest names', 'Refused');
       if (plan.runbook !== runbook.digest) throw hopeless('the runbook was changed since the plan was made', 'Refused');

@@ -1,12 +1,14 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { ApplicationFailureCategory } from '@temporalio/common';
 import type { Automatic } from '../domain/automatic.ts';
+import type { Checks } from '../domain/audit-checks.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { EvidenceRef } from '../domain/runs.ts';
 import { type EvidenceParts, evidenceOf } from '../domain/steps.ts';
+import { type Stop, stopLine } from '../domain/stop.ts';
 import type { Path, Place } from '../domain/target.ts';
 import { Observer } from '../nodes/observing/observer.ts';
 import type { ShellPool } from '../nodes/shells/pool.ts';
@@ -16,10 +18,14 @@ import type { EvidenceStore } from './store.ts';
 export interface Deps {
   inventory: Inventory;
   runbook: Runbook;
+  /** What audits look at. */
+  checks: Checks;
   shells: ShellPool;
   store: EvidenceStore;
   /** Folder for reports, one folder a run. */
   runs: string;
+  /** Folder for reports of audits. */
+  audits: string;
   observers: Observers;
   /** What was changed automatically; left out: nothing is. */
   ledger?: Ledger;
@@ -29,8 +35,16 @@ export interface Deps {
 export interface Ledger {
   /** Those in progress, and those that ended since then (milliseconds since the epoch), at most a few hundred. */
   automatic(since: number): Promise<Automatic[]>;
+  /** Who stopped everything, as long as nobody lets it go on. */
+  stopped(): Promise<Stop | undefined>;
   /** Whether this run of a change holds the permit, asked of the server's own record and not of an index. */
   holds(permit: string, change: { workflowId: string; runId: string }): Promise<boolean>;
+}
+
+/** Nothing begins while everything is stopped. @throws ApplicationFailure that says who stopped it, and what ends that */
+export async function unlessStopped({ ledger }: Pick<Deps, 'ledger'>): Promise<void> {
+  const stop = await ledger?.stopped();
+  if (stop) throw hopeless(stopLine(stop), 'Refused');
 }
 
 /** How long probers stay open for the next step of their run. */

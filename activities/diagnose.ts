@@ -12,7 +12,7 @@ import type { Path } from '../domain/target.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Part } from '../nodes/observing/observer.ts';
 import { watch } from '../nodes/observing/watch.ts';
-import { type Deps, beating, hopeless, loadEvidence, plainRun } from './deps.ts';
+import { type Deps, beating, hopeless, loadEvidence, plainRun, unlessStopped } from './deps.ts';
 import { final, resolved, sweep } from './resolve.ts';
 import { survey, surveyed } from './survey.ts';
 
@@ -41,6 +41,7 @@ export function diagnoseActivities(deps: Deps) {
       passive = false,
     ): Promise<{ path: Path; runbook: string; survey?: SurveyRow[] }> {
       return beating(async (signal) => {
+        await unlessStopped(deps);
         const { digest } = runbook;
         const ends = inventory.kubernetes && targetOf(target);
         if (passive && ends && ends.from?.kind === 'own')

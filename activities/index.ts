@@ -1,3 +1,4 @@
+import { auditActivities } from './audit.ts';
 import { changeActivities } from './change.ts';
 import type { Deps } from './deps.ts';
 import { diagnoseActivities } from './diagnose.ts';
@@ -5,7 +6,12 @@ import { remediateActivities } from './remediate.ts';
 
 /** All activities over one set of dependencies: thin steps that call nodes/ and return small typed results. */
 export function createActivities(deps: Deps) {
-  return { ...diagnoseActivities(deps), ...remediateActivities(deps), ...changeActivities(deps) };
+  return {
+    ...diagnoseActivities(deps),
+    ...remediateActivities(deps),
+    ...changeActivities(deps),
+    ...auditActivities(deps),
+  };
 }
 
 export type Activities = ReturnType<typeof createActivities>;

@@ -6,7 +6,7 @@ import type { Proposal } from '../domain/proposal.ts';
 import type { Judgement } from '../domain/remit.ts';
 import { remediationMarkdown } from '../domain/report.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
-import { type Deps, beating, hopeless, plainRun } from './deps.ts';
+import { type Deps, beating, hopeless, plainRun, unlessStopped } from './deps.ts';
 import { makePlan } from './plan.ts';
 import { forged } from './signature.ts';
 
@@ -25,6 +25,7 @@ export function remediateActivities(deps: Deps) {
   return {
     /** The plan with live before-values, and the rules by which people decide on it. */
     async plan(input: RemediateInput): Promise<Planned> {
+      await unlessStopped(deps);
       const made = await beating(async () => makePlan(deps, input));
       const { judged, signed } = made;
       if (!signed) return made;

@@ -36,6 +36,26 @@ export class EvidenceStore {
     return value;
   }
 
+  /** Points a name at evidence: the newest audit of an inventory is found by it. */
+  async point(name: string, digest: string): Promise<void> {
+    const path = this.pointer(name);
+    await mkdir(dirname(path), { recursive: true });
+    const fresh = `${path}.${randomBytes(4).toString('hex')}`;
+    await writeFile(fresh, digest);
+    await rename(fresh, path);
+  }
+
+  /** The digest that a name points at; undefined where nobody pointed it yet. */
+  async pointed(name: string): Promise<string | undefined> {
+    const digest = (await readFile(this.pointer(name), 'utf8').catch(() => '')).trim();
+    return digest === '' ? undefined : digest;
+  }
+
+  private pointer(name: string): string {
+    if (!/^[A-Za-z0-9.-]{1,100}$/.test(name)) throw new Error(`"${name}" is no name for evidence`);
+    return join(this.folder, 'names', name);
+  }
+
   private path(digest: string): string {
     return join(this.folder, digest.slice(0, 2), `${digest}.json.gz`);
   }

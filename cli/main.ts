@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { audit } from './commands/audit.ts';
 import { cancel } from './commands/cancel.ts';
 import { approve, reject } from './commands/decide.ts';
 import { demo } from './commands/demo.ts';
@@ -12,8 +13,9 @@ import { policy } from './commands/policy.ts';
 import { rollback } from './commands/rollback.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
-import { resume, stop } from './commands/stop.ts';
+import { schedule } from './commands/schedule.ts';
 import { show } from './commands/show.ts';
+import { resume, stop } from './commands/stop.ts';
 import { watch } from './commands/watch.ts';
 import { worker } from './commands/worker.ts';
 import { UserError, clearProgress, complain, exit } from './output.ts';
@@ -31,6 +33,8 @@ Start here: undrop demo`,
 const commands = [
   demo,
   diagnose,
+  audit,
+  schedule,
   plan,
   approve,
   reject,

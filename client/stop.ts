@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChangeResult } from '../domain/runs.ts';
 import { type Stop, type Stopped, stopId } from '../domain/stop.ts';
+import { ledgerOf } from '../worker/ledger.ts';
 import { failureOf } from './errors.ts';
 import type { Reach } from './start.ts';
 
@@ -71,20 +72,8 @@ export async function resumeEverything(reach: Reach, by: string): Promise<boolea
 }
 
 /** Whether everything is stopped, and by whom. */
-export async function currentStop({
-  engine,
-  inventory,
-}: Pick<Reach, 'engine' | 'inventory'>): Promise<Stop | undefined> {
-  try {
-    const { status, memo } = await engine.client.workflow.getHandle(stopId(inventory.name)).describe();
-    if (status.name !== 'RUNNING') return undefined;
-    const { by, reason, at } = memo ?? {};
-    return { by: String(by), reason: String(reason), at: Number(at) };
-  } catch (error) {
-    if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
-    throw error;
-  }
-}
+export const currentStop = async ({ engine, taskQueue, inventory }: Reach): Promise<Stop | undefined> =>
+  ledgerOf(engine.client, taskQueue, inventory.name).stopped();
 
 async function pauseSchedules({ engine, inventory }: Reach, stop: Stop): Promise<Stopped[]> {
   const paused: Stopped[] = [];

@@ -1,4 +1,5 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
+import { auditFactNames, derivedNames } from './audit-facts.ts';
 import { counters, gauges } from './counters.ts';
 import { factNames, situationNames } from './facts/facts.ts';
 
@@ -32,7 +33,10 @@ const words = {
   message: environment(['body', 'item']),
   /** An Alert: see domain/alert.ts. */
   alert: environment(['source', 'status', 'title', 'severity', 'labels', 'annotations']),
+  audit: environment(auditFactNames),
 };
+/** What an expression is about. */
+export type Words = keyof typeof words;
 
 /** A checked expression. `evaluate` throws an Error whose message says what is missing. */
 export interface Expression {
@@ -45,10 +49,10 @@ export class ExpressionError extends Error {}
 /**
  * Parses and checks an expression before anything runs: syntax, names, and the fields of counter maps.
  * @param kind `cause`: the facts of a place in a window; `step`: the situation before a step; `message`, `alert`: of
- * incident tooling. A value is never read as an expression, whatever it holds.
+ * incident tooling; `audit`: of a node in an audit. A value is never read as an expression, whatever it holds.
  * @throws ExpressionError that says what is wrong and where
  */
-export function expression(text: string, kind: keyof typeof words = 'cause'): Expression {
+export function expression(text: string, kind: Words = 'cause'): Expression {
   const env = words[kind];
   const checked = env.check(text);
   if (!checked.valid) throw new ExpressionError(checked.error?.message ?? 'not a valid expression');
@@ -64,6 +68,7 @@ export function expression(text: string, kind: keyof typeof words = 'cause'): Ex
 }
 
 const counterMaps = new Set(['delta', 'extra', 'senderExtra']);
+const nodeFacts = { ...gauges, ...Object.fromEntries(derivedNames.map((name) => [name, true])) };
 
 /** The library knows no fields of a `dyn`: a misspelt counter would only show as `untested` years later. */
 function checkFields(node: unknown): void {
@@ -73,7 +78,8 @@ function checkFields(node: unknown): void {
   if (op === '.') {
     const [object, field] = args as [ASTNode, string];
     const name = object.op === 'id' ? String(object.args) : '';
-    const known = counterMaps.has(name) ? counters : name === 'before' || name === 'after' ? gauges : undefined;
+    const maps: Record<string, object> = { before: gauges, after: gauges, now: nodeFacts };
+    const known = counterMaps.has(name) ? counters : Object.hasOwn(maps, name) ? maps[name] : undefined;
     if (known && !Object.hasOwn(known, field))
       throw new ExpressionError(`${name}.${field}: there is no such counter or setting`);
   }
@@ -84,8 +90,8 @@ function checkFields(node: unknown): void {
  * A text with `{expression}` in it, checked like any expression. Numbers are written with thousands separators.
  * @throws ExpressionError
  */
-export function template(text: string): (facts: Record<string, unknown>) => string {
-  const parts = text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 ? expression(part) : part));
+export function template(text: string, words: Words = 'cause'): (facts: Record<string, unknown>) => string {
+  const parts = text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 ? expression(part, words) : part));
   return (facts) => parts.map((part) => (typeof part === 'string' ? part : shown(part.evaluate(facts)))).join('');
 }
 

@@ -72,6 +72,8 @@ export interface Plane {
   /** No process: it does not run here. `T`: it is stopped. */
   process?: { pid: number; state: string };
   mode: string;
+  /** Its own word; absent where its metrics cannot be read. */
+  version?: string;
   /** Answer of its health port; '' where nothing answers. */
   health: string;
   /** Seconds since rules were last written, and whether a newer change waits. */

@@ -51,4 +51,10 @@ export const gauges: Record<string, CounterSpec> = {
   ...mib('nf_conntrack_count nf_conntrack_max nf_conntrack_buckets', '/proc/sys/net/netfilter', 'setting'),
   ...mib('ipfrag_high_thresh netdev_max_backlog gc_thresh3', '/proc/sys/net', 'setting'),
   ...mib('frag_memory', '/proc/net/sockstat', 'gauge'),
+  // Read by audits only.
+  ...mib('nf_conntrack_udp_timeout nf_conntrack_udp_timeout_stream', '/proc/sys/net/netfilter', 'setting'),
+  ...mib('ipfrag_time ip_forward rmem_max rmem_default wmem_max netdev_budget', '/proc/sys/net', 'setting'),
+  ...mib('bridge-nf-call-iptables udp_mem_max rp_filter', '/proc/sys/net', 'setting'),
+  ...mib('udp_memory', '/proc/net/sockstat, pages of all UDP sockets', 'gauge'),
+  ...mib('neigh_entries', '/proc/net/stat/arp_cache, host namespace only', 'gauge'),
 };

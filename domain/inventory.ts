@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Name, Needs, Quorum } from './names.ts';
+import { Audit } from './audit-profile.ts';
 
 /** In one spelling each, the one that the kernel prints: `FD00:0:0::1` and `fd00::1` are the same place. */
 const Address = z.union([z.ipv4(), z.ipv6().transform((text) => new URL(`http://[${text}]`).hostname.slice(1, -1))]);
@@ -114,6 +115,7 @@ export const Inventory = z
     approval: Approval.prefault({}),
     /** File of the auto-remediation policy, as seen from the inventory's: its own, so that others can own it. */
     policy: FilePath.optional(),
+    audit: Audit.prefault({}),
   })
   .superRefine((inventory, context) => {
     const known = (name: string) => Object.hasOwn(inventory.nodes, name);

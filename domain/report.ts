@@ -9,12 +9,12 @@ import { sumLine, summarise, sumsOf } from './summary.ts';
 import { type Conclusion, openLoss } from './verdict.ts';
 
 /** Text of nodes and of people, as text: no cell ends early, no link, image, code or HTML comes of it. */
-const escape = (text: string): string =>
+export const escape = (text: string): string =>
   text
     .replaceAll(/[|[\]`]/g, '\\$&')
     .replaceAll('<', '&lt;')
     .replaceAll(/\s+/g, ' ');
-const row = (cells: readonly (string | number)[]): string =>
+export const row = (cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => escape(String(cell))).join(' | ')} |`;
 const list = (places: readonly string[]): string => places.join(', ');
 

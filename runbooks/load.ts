@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AuditFile, type Checks } from '../domain/audit-checks.ts';
 import { Cause, Methodology, Remedy, type Runbook } from '../domain/runbook.ts';
 import { passiveStep } from '../domain/evidence.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
@@ -33,6 +34,24 @@ export function loadRunbook(folder: string = udpLoss): Runbook {
   if (methodology) faults.push(...crossFaults(methodology, causes, remedies));
   if (faults.length > 0 || !methodology) throw new FileError(faults.join('\n'));
   return { digest: hash.digest('hex'), methodology, causes, remedies };
+}
+
+/**
+ * The checks of an audit, audit.yaml beside the runbook. They have a digest of their own: no plan hangs on them.
+ * @throws FileError with every fault, also causes and remedies that the runbook does not have
+ */
+export function loadChecks({ causes, remedies }: Runbook, folder: string = udpLoss): Checks {
+  const path = join(folder, 'audit.yaml');
+  const text = readFileSync(path, 'utf8');
+  const { checks } = parseYaml(text, relative(process.cwd(), path), AuditFile);
+  const faults = checks.flatMap(({ id, cause, remedy, under }, index) => [
+    ...(checks.findIndex((one) => one.id === id) < index ? [`check ${id}: there are two`] : []),
+    ...(cause === undefined || causes.some((one) => one.id === cause) ? [] : [`check ${id}: there is no cause ${cause}`]),
+    ...(remedy === undefined || remedies.some((one) => one.id === remedy) ? [] : [`check ${id}: there is no remedy ${remedy}`]),
+    ...under.flatMap((one) => (checks.slice(0, index).some((other) => other.id === one) ? [] : [`check ${id}: no check ${one} stands before it`])),
+  ]); // prettier-ignore
+  if (faults.length) throw new FileError(faults.join('\n'));
+  return { digest: createHash('sha256').update(text).digest('hex'), checks };
 }
 
 function yamlFiles(folder: string): string[] {

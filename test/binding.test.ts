@@ -27,7 +27,7 @@ const ids: string[] = [];
 const activitiesOf = (own: Inventory) => {
   const shells = new ShellPool(own);
   const store = new EvidenceStore('/nonexistent');
-  return createActivities({ inventory: own, runbook: loadRunbook(), shells, store, runs: '/nonexistent', observers: new Observers(shells) });
+  return createActivities({ inventory: own, runbook: loadRunbook(), checks: { digest: '', checks: [] }, shells, store, runs: '/nonexistent', audits: '/nonexistent', observers: new Observers(shells) });
 }; // prettier-ignore
 
 /** A plan that alice has approved, for the node `one`. */

@@ -221,6 +221,9 @@ real('go', 'flock')('the chart', () => {
         parse(named(items(worker, ...values), 'ConfigMap', 'undrop-inventory').data?.['undrop.yaml'] ?? ''),
       );
     expect(inventory()).toMatchObject({ name: 'prod', kubernetes: { namespace: 'net', image: 'undrop/agent:0.1.0' } });
+    expect(inventory('inventory.audit.profile[0].settings.nf_conntrack_max=262144').audit.profile).toMatchObject([
+      { nodes: ['*'], settings: { nf_conntrack_max: 262_144 } },
+    ]);
     expect(inventory('inventory.approval.quorum=2', 'inventory.kubernetes.watch={service/shop/dns}')).toMatchObject({
       name: 'prod',
       kubernetes: { namespace: 'net', watch: ['service/shop/dns'] },

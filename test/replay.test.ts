@@ -13,7 +13,7 @@ Runtime.install({
 test('histories of earlier runs replay against the workflows as they are: runs in progress survive an upgrade', async () => {
   const histories = recorded();
   const kinds = new Set(histories.map(({ workflowId }) => workflowId.split('-')[0]));
-  expect(kinds).toEqual(new Set(['change', 'diagnose', 'remediate']));
+  expect(kinds).toEqual(new Set(['audit', 'change', 'diagnose', 'remediate']));
   expect(await replayed(histories)).toEqual([]);
 });
 

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { Ledger } from '../activities/deps.ts';
 import type { Automatic } from '../domain/automatic.ts';
+import { stopId } from '../domain/stop.ts';
 
 /** More permits than that in a few days mean that the breaker has long decided. */
 const most = 500;
@@ -10,7 +11,7 @@ const most = 500;
  * The list comes from an index that lags by moments, which is good enough to count failures. How many are in progress is
  * decided by workflow ids instead: a rule has so many permits, and the server gives each of them to one change at a time.
  */
-export function ledgerOf({ workflow }: Client, taskQueue: string): Ledger {
+export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: string): Ledger {
   return {
     async automatic(since) {
       const ended = `CloseTime > "${new Date(since).toISOString()}"`;
@@ -31,6 +32,17 @@ export function ledgerOf({ workflow }: Client, taskQueue: string): Ledger {
         if (found.length >= most) break;
       }
       return found;
+    },
+    async stopped() {
+      try {
+        const { status, memo } = await workflow.getHandle(stopId(inventory)).describe();
+        if (status.name !== 'RUNNING') return undefined;
+        const { by, reason, at } = memo ?? {};
+        return { by: String(by), reason: String(reason), at: Number(at) };
+      } catch (error) {
+        if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
+        throw error;
+      }
     },
     async holds(permit, change) {
       const { status, parentExecution } = await workflow.getHandle(permit).describe();

@@ -16,7 +16,7 @@ import { createActivities } from '../activities/index.ts';
 import { EvidenceStore } from '../activities/store.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
-import { loadRunbook } from '../runbooks/load.ts';
+import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import type { Engine } from './engine.ts';
 import { ledgerOf } from './ledger.ts';
 import { keepWarm } from './warm.ts';
@@ -29,6 +29,7 @@ export const taskQueueOf = (inventory: Inventory): string => `undrop-${inventory
 
 /** Where reports of runs are written, a folder a run. */
 export const runsFolder = (): string => join(dataFolder(), 'runs');
+export const auditsFolder = (): string => join(dataFolder(), 'audits');
 export const evidenceStore = (): EvidenceStore => new EvidenceStore(join(dataFolder(), 'evidence'));
 
 export interface RunningWorker {
@@ -52,6 +53,7 @@ export async function startWorker(
   installRuntime(log, level);
   const shells = new ShellPool(inventory);
   const observers = new Observers(shells);
+  const runbook = loadRunbook();
   const connection = await NativeConnection.connect(engine.connection.options);
   const worker = await Worker.create({
     connection,
@@ -61,12 +63,14 @@ export async function startWorker(
     activities: acts
       ? createActivities({
           inventory,
-          runbook: loadRunbook(),
+          runbook,
+          checks: loadChecks(runbook),
           shells,
           store: evidenceStore(),
           runs: runsFolder(),
+          audits: auditsFolder(),
           observers,
-          ledger: ledgerOf(engine.client, taskQueueOf(inventory)),
+          ledger: ledgerOf(engine.client, taskQueueOf(inventory), inventory.name),
         })
       : {},
     maxHeartbeatThrottleInterval: '300ms',

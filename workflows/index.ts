@@ -6,3 +6,4 @@ export { rollback } from './rollback.ts';
 export { incident } from './incident.ts';
 export { turns } from './turns.ts';
 export { stopped } from './stopped.ts';
+export { audit } from './audit.ts';

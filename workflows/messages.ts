@@ -1,10 +1,12 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Decision, RecordedDecision } from '../domain/approval.ts';
 import type { IncidentProgress, Report } from '../domain/incident.ts';
+import type { AuditProgress } from '../domain/audit.ts';
 import type { ChangeProgress, DiagnoseProgress, RemediateProgress } from '../domain/runs.ts';
 
 export const diagnoseProgress = defineQuery<DiagnoseProgress>('progress');
 export const remediateProgress = defineQuery<RemediateProgress>('progress');
+export const auditProgress = defineQuery<AuditProgress>('progress');
 export const changeProgress = defineQuery<ChangeProgress>('progress');
 
 /** Decides on a plan and says at once whether it counts, and why not. */

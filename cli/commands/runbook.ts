@@ -16,12 +16,15 @@ const lint = new Command('lint')
   .description('check every file of the runbook: form, names, expressions, references')
   .option('--json', 'print the result as JSON')
   .action(async ({ json }: { json?: true }) => {
-    const { loadRunbook } = await import('../../runbooks/load.ts');
-    const { digest, causes, remedies, methodology } = checked(() => loadRunbook());
-    if (json) printJson({ digest, causes: causes.length, remedies: remedies.length, steps: methodology.steps.length });
+    const { loadChecks, loadRunbook } = await import('../../runbooks/load.ts');
+    const runbook = checked(() => loadRunbook());
+    const { checks } = checked(() => loadChecks(runbook));
+    const { digest, causes, remedies, methodology } = runbook;
+    const steps = methodology.steps.length;
+    if (json) printJson({ digest, causes: causes.length, remedies: remedies.length, steps, checks: checks.length });
     else
       print(
-        `${causes.length} causes, ${remedies.length} remedies, ${methodology.steps.length} steps are well formed; digest ${digest.slice(0, 12)}`,
+        `${causes.length} causes, ${remedies.length} remedies, ${steps} steps, ${checks.length} checks of audits are well formed; digest ${digest.slice(0, 12)}`,
       );
   });
 

@@ -31,15 +31,6 @@ export function parseSample(output: string, nonce: string): Sample {
     throw new SampleError('the reading does not say when and of which boot and network namespace it is');
   const iptables = parseIptables(lines('iptables'));
   const legacy = parseIptables(lines('legacy'), 'legacy ');
-  const counters = {
-    ...parseSnmp(lines('snmp')),
-    ...parseSnmp(lines('netstat')),
-    ...parseSnmp6(lines('snmp6')),
-    ...parsePerCpu(lines('conntrack'), 'conntrack_', conntrackNames),
-    ...parsePerCpu(lines('arp'), 'neigh_', {}),
-    ...parseSoftnet(lines('softnet')),
-    ...parseCpu(lines('cpu')),
-  };
   return {
     bootId,
     netns,
@@ -47,8 +38,8 @@ export function parseSample(output: string, nonce: string): Sample {
     kernel: identity.get('kernel') ?? '',
     root: identity.get('uid') === '0',
     tools: lines('identity').flatMap((line) => /^(?:tool |(?=python ))(\S+)/.exec(line)?.[1] ?? []),
-    counters: only(counters, known),
-    gauges: only({ ...parseSysctls(lines('sysctls')), ...parseSockstat(lines('sockstat')) }, knownGauges),
+    counters: countersOf(lines),
+    gauges: gaugesOf(lines),
     devices: {
       ...parseDevices(lines('dev')),
       ...parseQdiscs(lines('qdisc')),
@@ -71,6 +62,26 @@ export function parseSample(output: string, nonce: string): Sample {
     cut: [...parts].filter(([, part]) => part.cut).map(([name]) => name),
   };
 }
+
+type Lines = (part: string) => string[];
+
+/** Every counter of the parts snmp, netstat, snmp6, conntrack, arp, softnet and cpu that causes or audits may name. */
+export function countersOf(lines: Lines): Record<string, number> {
+  const counters = {
+    ...parseSnmp(lines('snmp')),
+    ...parseSnmp(lines('netstat')),
+    ...parseSnmp6(lines('snmp6')),
+    ...parsePerCpu(lines('conntrack'), 'conntrack_', conntrackNames),
+    ...parsePerCpu(lines('arp'), 'neigh_', {}),
+    ...parseSoftnet(lines('softnet')),
+    ...parseCpu(lines('cpu')),
+  };
+  return only(counters, known);
+}
+
+/** Every setting and gauge of the parts sysctls and sockstat. */
+export const gaugesOf = (lines: Lines): Record<string, number> =>
+  only({ ...parseSysctls(lines('sysctls')), ...parseSockstat(lines('sockstat')) }, knownGauges);
 
 /** Tables with a line for each processor, and files of each container, which only count as a whole. */
 const summedParts = ['softnet', 'conntrack', 'arp', 'cpu'];

@@ -1,4 +1,5 @@
 """Reads kube-proxy on this node and what it has programmed: plane.py CLIENT ADDRESS:PORT … prints one JSON object.
+With --brief instead of addresses it leaves the rules out.
 
 It changes nothing and asks only this node: its processes, kube-proxy's own loopback ports, its rules.
 """
@@ -206,7 +207,8 @@ def main():
     threads = [threading.Thread(target=lambda one=one: answers.update({one: get(*one)})) for one in asked]
     for thread in threads:
         thread.start()
-    answer['programmed'], answer['bound'], seen = programmed(wanted, client)
+    brief = wanted == ['--brief']
+    answer['programmed'], answer['bound'], seen = (None, {}, '') if brief else programmed(wanted, client)
     for thread in threads:
         thread.join()
     health, mode, numbers = (answers[one] for one in asked)
@@ -222,11 +224,14 @@ def main():
             answer['queued'] = bool(queued and queued > last + 1)
         failures = [values[name] for name in values if re.search(r'(restore_failures|sync_failures)_total$', name)]
         answer['restoreFailures'] = int(sum(failures))
+        version = re.search(r'^kubernetes_build_info\{.*git_version="([^"]+)"', numbers[1], re.M)
+        answer['version'] = version.group(1) if version else None
     elif answer['process']:
         missing['metrics'] = 'kube-proxy does not answer on 127.0.0.1:10249'
-    legacy = run('iptables-legacy-save') if os.path.exists('/proc/net/ip_tables_names') and os.path.exists(
+    legacy = run('iptables-legacy-save') if not brief and os.path.exists('/proc/net/ip_tables_names') and os.path.exists(
         '/usr/sbin/iptables-legacy-save') else ''
-    answer['legacyChains'] = len(re.findall(r'^:KUBE-', legacy or '', re.M))
+    if not brief:
+        answer['legacyChains'] = len(re.findall(r'^:KUBE-', legacy or '', re.M))
     answer['bridgeCalls'] = number('/proc/sys/net/bridge/bridge-nf-call-iptables')
     answer['missing'] = missing
     print(json.dumps({key: value for key, value in answer.items() if value is not None}))

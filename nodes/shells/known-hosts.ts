@@ -14,6 +14,8 @@ export function knownHost(text: string, host: string, port: number): KnownHost {
   const name = port === 22 ? host : `[${host}]:${port}`;
   const keys: { type: string; key: Buffer; revoked: boolean }[] = [];
   for (const line of text.split('\n')) {
+    // A file of a thousand hosts is read for each of them: only lines that may be about this one are taken apart.
+    if (!line.includes(name) && !line.includes('|1|') && !line.includes('@revoked')) continue;
     const fields = line.trim().split(/\s+/);
     const marker = fields[0]?.startsWith('@') ? fields.shift() : undefined;
     const [names = '', type = '', encoded = ''] = fields;

@@ -11,6 +11,8 @@ export interface Command {
   /** Output beyond this ends the command: a node cannot flood the worker's memory. */
   maxBytes?: number;
   signal?: AbortSignal;
+  /** It only reads, briefly, and ends by itself when nobody hears it: over ssh nothing on the node watches over it then. */
+  brief?: true;
 }
 
 /**

@@ -17,7 +17,8 @@ import {
  */
 export function remoteLine(command: Command, mark: string): string {
   const seconds = Math.ceil(command.deadlineMs / 1000) + 1;
-  const launch = `echo "$1 $$" >&2; shift; exec timeout -s KILL ${seconds} "$@"`;
+  const bound = command.brief ? '' : `timeout -s KILL ${seconds} `;
+  const launch = `echo "$1 $$" >&2; shift; exec ${bound}"$@"`;
   return ['exec', 'sh', '-c', quoted(launch), 'sh', mark, ...entered(command).map(quoted)].join(' ');
 }
 

@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowHandle } from '@temporalio/client';
+import { z } from 'zod';
+import type { AuditInput, AuditProgress, AuditRecord, AuditResult } from '../domain/audit.ts';
+import { Audit, type Profile } from '../domain/audit-profile.ts';
+import { FileError, parseYaml } from '../domain/yaml.ts';
+import { evidenceStore } from '../worker/worker.ts';
+import { Silence } from './diagnosing.ts';
+import { failureOf } from '../client/errors.ts';
+import { newRun, taskTimeout } from '../client/start.ts';
+import { UserError, clearProgress, exit, progress } from './output.ts';
+import type { Session } from './session.ts';
+
+const pollMs = 100;
+
+/** What `audit` and `schedule create` say of an audit. */
+export interface AuditWords {
+  only?: string[];
+  profile?: string;
+  deadline?: string;
+  diagnose?: true;
+  propose?: true;
+}
+
+/** @throws UserError for what is no audit */
+export async function auditInput(
+  { inventory, engine }: Pick<Session, 'inventory' | 'engine'>,
+  requester: string,
+  { only, profile, deadline, diagnose, propose }: AuditWords,
+): Promise<AuditInput> {
+  for (const glob of only ?? [])
+    if (!/^[A-Za-z0-9.*-]{1,253}$/.test(glob))
+      throw new UserError(`"${glob}" is no name of nodes, with * for any text`);
+  return {
+    inventory: inventory.name,
+    requester,
+    visible: engine.visible,
+    ...(only && { only }),
+    ...(deadline !== undefined && { deadlineMs: millisecondsOf(deadline) }),
+    ...(profile !== undefined && { profile: await readProfile(profile) }),
+    ...(diagnose && { diagnose: true }),
+    ...(propose && { diagnose: true, propose: true }),
+  };
+}
+
+/** `10s`, `500ms`, `10`: seconds without a unit. */
+function millisecondsOf(text: string): number {
+  const [, number = '', unit = 's'] = /^([0-9.]+)(ms|s)?$/.exec(text) ?? [];
+  const ms = Number(number) * (unit === 'ms' ? 1 : 1000);
+  if (!(ms >= 500 && ms <= 60_000)) throw new UserError('--deadline takes 0.5 to 60 seconds, such as 10s');
+  return ms;
+}
+
+/** A file with the list that the inventory has at `audit.profile`. */
+async function readProfile(file: string): Promise<Profile[]> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new UserError(`${file}: ${error.message}`);
+  });
+  try {
+    return parseYaml(text, file, z.strictObject({ profile: Audit.shape.profile })).profile;
+  } catch (error) {
+    if (error instanceof FileError) throw new UserError(error.message);
+    throw error;
+  }
+}
+
+/** Starts an audit; it goes on whatever becomes of this command. */
+export const startAudit = async (
+  { engine, taskQueue, inventory }: Session,
+  input: AuditInput,
+): Promise<WorkflowHandle> =>
+  engine.client.workflow.start('audit', {
+    workflowId: `audit/${inventory.name}/${newRun()}`,
+    taskQueue,
+    args: [input],
+    workflowTaskTimeout: taskTimeout,
+    staticSummary: `audit of ${inventory.name}`,
+  });
+
+/** Shows an audit as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
+export async function followAudit(handle: WorkflowHandle, quiet: boolean): Promise<AuditResult> {
+  const result = handle.result() as Promise<AuditResult>;
+  let ended = false;
+  const end = result.catch(() => {}).finally(() => (ended = true));
+  const silence = new Silence();
+  const look = async (): Promise<void> => {
+    const { phase, done, total, failed } = await handle.query<AuditProgress>('progress');
+    silence.broken();
+    const bad = failed.length ? `, ${failed.length} could not be read: ${failed.join(', ')}` : '';
+    if (!quiet && phase !== 'done') progress(total ? `${phase}: ${done} of ${total} nodes${bad}` : phase);
+  };
+  while (!ended) {
+    await Promise.race([end, sleep(pollMs)]);
+    if (!ended) await look().catch(() => silence.grows());
+  }
+  try {
+    return await result;
+  } catch (error) {
+    throw failureOf(error);
+  } finally {
+    clearProgress();
+  }
+}
+
+/** Every row of an audit; undefined where the worker, and with it the evidence, is on another machine. */
+export const recordOf = ({ record }: AuditResult): Promise<AuditRecord | undefined> =>
+  evidenceStore()
+    .get<AuditRecord>(record)
+    .catch(() => undefined);
+
+/** Dangers count most: a node that cannot be read may be in one, a node that is known to be needs somebody now. */
+export function exitOf({ counts, unreachable }: AuditResult): number {
+  if (counts.danger) return exit.loss;
+  return unreachable.length ? exit.failed : exit.ok;
+}

@@ -1,0 +1,111 @@
+import {
+  ActivityFailure,
+  ParentClosePolicy,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  startChild,
+  uuid4,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import {
+  type AuditBatch,
+  type AuditInput,
+  type AuditProgress,
+  type AuditResult,
+  type Suspect,
+  auditIdOf,
+  batchSize,
+  batchesOf,
+} from '../domain/audit.ts';
+import { publish } from './attributes.ts';
+import { diagnose } from './diagnose.ts';
+import { auditProgress } from './messages.ts';
+
+const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
+/** Reading may wait for its turn where the rate is limited; a heartbeat shows a dead worker within seconds. */
+const node = proxyActivities<Activities>({
+  startToCloseTimeout: '30m',
+  heartbeatTimeout: '2s',
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  retry,
+});
+const quick = proxyActivities<Activities>({ startToCloseTimeout: '60s', heartbeatTimeout: '2s', retry });
+
+/** Reads every node in batches, all of them at once, judges what was read and writes the reports. */
+export async function audit(input: AuditInput): Promise<AuditResult> {
+  const id = auditIdOf(workflowInfo().workflowId);
+  const progress: AuditProgress = { phase: 'listing', total: 0, done: 0, failed: [] };
+  setHandler(auditProgress, () => progress);
+  const show = (phase: AuditProgress['phase']): void => {
+    progress.phase = phase;
+    setCurrentDetails(details(progress));
+  };
+  publish(input.visible, { target: `audit of ${input.inventory}`, phase: 'reading' });
+  const { only, deadlineMs, profile } = input;
+  const plan = await quick.auditNodes({
+    ...(only && { only }),
+    ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(profile !== undefined && { profile }),
+  });
+  progress.total = plan.nodes.length;
+  show('reading');
+  const names = plan.nodes.map(({ name }) => name);
+  const size = batchSize(names.length);
+  const batches = await Promise.all(
+    batchesOf(names).map(async (batch, index) => {
+      // So that several workers together keep the rate as well.
+      if (plan.perSecond && index > 0) await sleep((1000 * index * size) / plan.perSecond);
+      const read = await batchOf(batch, plan.deadlineMs);
+      progress.done += batch.length;
+      progress.failed.push(...read.failed.map((one) => one.node));
+      show('reading');
+      return read;
+    }),
+  );
+  show('judging');
+  const { suspects, ...result } = await quick.auditReport(id, input, plan, batches);
+  const diagnoses = input.diagnose ? await Promise.all(suspects.map((suspect) => lookInto(input, suspect))) : [];
+  publish(input.visible, { phase: 'done', conclusion: conclusionOf(result) });
+  progress.phase = 'done';
+  setCurrentDetails(`**${result.says}**\n\n${result.report}`);
+  return { ...result, diagnoses };
+}
+
+/** A batch that cannot be read at all is a result too: its nodes are named, and the others count. */
+async function batchOf(names: string[], deadlineMs: number): Promise<AuditBatch> {
+  try {
+    return await node.auditBatch(names, deadlineMs);
+  } catch (error) {
+    if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+    const why = error.cause?.message ?? error.message;
+    return { values: '', done: 0, failed: names.map((name) => ({ node: name, why })) };
+  }
+}
+
+/** A diagnosis of its own, which goes on when the audit has ended. */
+async function lookInto({ inventory, propose, visible }: AuditInput, { target, cause }: Suspect): Promise<string> {
+  const time = new Date(Date.now()).toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-');
+  const child = await startChild(diagnose, {
+    workflowId: `diagnose/${time}-${uuid4().slice(0, 6)}`,
+    parentClosePolicy: ParentClosePolicy.ABANDON,
+    memo: { target },
+    staticSummary: `an audit suspects ${cause}: does ${target} lose datagrams?`,
+    args: [{ inventory, target, requester: 'audit', windowMs: 1500, propose: propose === true, visible }],
+  });
+  return child.workflowId;
+}
+
+function conclusionOf({ counts, unreachable }: Omit<AuditResult, 'diagnoses'>): string {
+  if (counts.danger) return 'danger';
+  if (unreachable.length) return 'unreachable';
+  return counts.drift ? 'drift' : 'fine';
+}
+
+function details({ phase, total, done, failed }: AuditProgress): string {
+  const some = failed.slice(0, 50).join(', ');
+  return `**${phase}**: ${done} of ${total} nodes${failed.length ? `; ${failed.length} could not be read: ${some}` : ''}`;
+}
