@@ -217,7 +217,7 @@ real(
       writeFileSync(
         file(),
         JSON.stringify({
-          breaker: { failures: 5, of: 5, cooldownMinutes: 30 },
+          breaker: { failures: 4, of: 5, cooldownMinutes: 30 },
           rules: [{ ...automatic, causes: undefined, nodes: undefined, targets: undefined, atOnce: 2, unproved: true, errorBudget: { failures: 99, perHours: 1 } }],
         }),
       ); // prettier-ignore
@@ -231,7 +231,10 @@ real(
         });
       const before = places.map(namespaceState);
       const results = await Promise.all((await Promise.all(places.map(start))).map(ended));
-      expect(results.map(({ outcome }) => outcome)).toEqual(Array(5).fill('reverted'));
+      // The fifth may find the breaker open: four failures are enough for that.
+      const refused = results.filter(({ outcome }) => outcome !== 'reverted').map(({ says }) => says);
+      expect(refused).toEqual(refused.map(() => expect.stringMatching(/the breaker is open: 4 of the last 4/)));
+      expect(refused.length).toBeLessThan(2);
       expect(places.map(namespaceState)).toEqual(before);
       const permits = await ends(wide);
       expect(permits).toHaveLength(5);
@@ -241,7 +244,7 @@ real(
       const { phase, judged } = await progressOf(handle);
       expect(phase).toBe('waiting for approval');
       expect(judged?.against).toEqual([
-        expect.stringMatching(/the breaker is open: 5 of the last 5 automatic changes failed/),
+        expect.stringMatching(/the breaker is open: ([45]) of the last \1 automatic changes failed/),
       ]);
       await handle.cancel();
       await ended(handle);

@@ -11,7 +11,7 @@ import type { ChangeOutcome } from '../domain/runs.ts';
 import { giveBack, permit } from './permit.ts';
 
 /** How long a change waits for others of its rule to end, and how often it looks. */
-const patienceMs = 180_000;
+const patienceMs = 300_000;
 const lookAgainMs = 5_000;
 
 export interface Permit {
