@@ -1,14 +1,8 @@
 import { Context } from '@temporalio/activity';
 import { z } from 'zod';
-import {
-  type AuditBatch,
-  type AuditInput,
-  type AuditNode,
-  type AuditPlan,
-  type NodeValues,
-  matches,
-} from '../domain/audit.ts';
+import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues } from '../domain/audit.ts';
 import { Profile, profileOf } from '../domain/audit-profile.ts';
+import { fits } from '../domain/globs.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
 import { readProxy } from '../nodes/sampling/plane.ts';
 import { Pace, Places, within } from './audit-pace.ts';
@@ -56,7 +50,7 @@ export function auditActivities(deps: Deps) {
           ? await clusterNodes(deps)
           : Object.keys(inventory.nodes).map((name) => ({ name, group: '' }));
         const nodes = all
-          .filter(({ name }) => only.some((glob) => matches(glob, name)))
+          .filter(({ name }) => only.some((glob) => fits(glob, name)))
           .map(({ name, group }): AuditNode => ({ name, group: profileOf(profiles, name)?.group ?? group }));
         if (nodes.length === 0) throw hopeless(`no node of ${inventory.name} matches ${only.join(', ')}`, 'NoNodes');
         const { deadlineSeconds, perSecond } = inventory.audit;

@@ -1,4 +1,5 @@
-import { matches, type NodeValues } from './audit.ts';
+import type { NodeValues } from './audit.ts';
+import { fits } from './globs.ts';
 import type { Profile } from './audit-profile.ts';
 
 /** How many things differ, and which: `nf_conntrack_max 1,000 and should be 262,144`. */
@@ -50,6 +51,6 @@ export function differences(values: NodeValues, expected: Expected, word: string
 
 /** The first entry whose glob matches the device. */
 function wanted<T>(all: Record<string, T> | undefined, device: string): T[] {
-  const found = Object.entries(all ?? {}).find(([glob]) => matches(glob, device));
+  const found = Object.entries(all ?? {}).find(([glob]) => fits(glob, device));
   return found ? [found[1]] : [];
 }

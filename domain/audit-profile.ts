@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { matches } from './audit.ts';
+import { fits } from './globs.ts';
 import { gauges } from './counters.ts';
 
 const Glob = z.string().regex(/^[a-z0-9.*-]{1,63}$/i, 'letters, digits, dots, dashes and *');
@@ -45,4 +45,4 @@ export const Audit = z.strictObject({
 export type Audit = z.infer<typeof Audit>;
 
 export const profileOf = (profiles: readonly Profile[], node: string): Profile | undefined =>
-  profiles.find(({ nodes }) => nodes.some((glob) => matches(glob, node)));
+  profiles.find(({ nodes }) => nodes.some((glob) => fits(glob, node)));

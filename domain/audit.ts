@@ -136,22 +136,6 @@ export interface AuditRecord {
   trend: Record<string, [number, number][]>;
 }
 
-/** Names of nodes that a glob means: `*` is any text. Never a regular expression of somebody else's. */
-export function matches(glob: string, name: string): boolean {
-  const pieces = glob.split('*');
-  const [first = '', ...rest] = pieces;
-  if (rest.length === 0) return glob === name;
-  const last = rest.pop() ?? '';
-  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false;
-  let at = first.length;
-  for (const piece of rest) {
-    const found = name.indexOf(piece, at);
-    if (found < 0 || found + piece.length > name.length - last.length) return false;
-    at = found + piece.length;
-  }
-  return true;
-}
-
 /** Ten targets per batch cost the same as more, and less is read again after a crash; above 200 nodes history counts more. */
 export const batchSize = (nodes: number): number => (nodes <= 200 ? 10 : 25);
 

@@ -1,3 +1,4 @@
+import { fits } from './globs.ts';
 import { type Need, type RecordedDecision, needed } from './approval.ts';
 import { type Automatic, type Limit, breakerOf, budgetOf } from './automatic.ts';
 import type { Plan } from './plan.ts';
@@ -72,21 +73,6 @@ function matches(rule: PolicyRule, plan: Plan): boolean {
     alike(rule.targets, plan.target === undefined ? [] : [plan.target]) &&
     alike(rule.requesters, [plan.requester])
   );
-}
-
-/** `*` stands for anything, also for nothing. Walks the text once, whatever the glob. */
-export function fits(glob: string, text: string): boolean {
-  const [first = '', ...rest] = glob.split('*');
-  if (rest.length === 0) return glob === text;
-  const last = rest.pop() ?? '';
-  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return false;
-  let from = first.length;
-  for (const part of rest) {
-    const at = text.indexOf(part, from);
-    if (at < 0) return false;
-    from = at + part.length;
-  }
-  return from <= text.length - last.length;
 }
 
 const nodesOf = (plan: Plan): string[] => [...new Set(plan.changes.map(({ node }) => node))];

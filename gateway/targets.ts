@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Alert } from '../domain/alert.ts';
 import { type Expression, ExpressionError, expression } from '../domain/cel.ts';
 import { parseTarget, textOf } from '../domain/cluster-target.ts';
+import { fitsParts } from '../domain/globs.ts';
 import { plainText } from '../domain/plain-text.ts';
 import { TargetError } from '../domain/target.ts';
 
@@ -55,7 +56,7 @@ export function aim({ rules, allow, fromNode, ends }: Targets, alert: Alert): Ai
     if (!(error instanceof TargetError)) throw error;
     return { none: plainText(error.message, 300) };
   }
-  const stranger = found.ends.find((end) => !allow.some((glob) => matches(glob, end)));
+  const stranger = found.ends.find((end) => !allow.some((glob) => fitsParts(glob, end)));
   return stranger === undefined
     ? { target: found.text }
     : { none: `${stranger} is not among what may be diagnosed by alerts` };
@@ -119,9 +120,4 @@ function inInventory(text: string): { text: string; ends: string[] } {
   if (ends.length !== 2 || !ends.every((end) => plain.test(end)))
     throw new TargetError(`the target "${text}" is not FROM->TO with names of the inventory`);
   return { text: ends.join('->'), ends };
-}
-
-function matches(glob: string, end: string): boolean {
-  const parts = glob.split('*').map((part) => part.replace(/[.]/g, '\\.'));
-  return new RegExp(`^${parts.join('[^/]*')}$`).test(end);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { type AuditNode, type AuditRecord, type NodeValues, batchesOf, matches } from '../domain/audit.ts';
+import { fits } from '../domain/globs.ts';
+import { type AuditNode, type AuditRecord, type NodeValues, batchesOf } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
 import { Profile } from '../domain/audit-profile.ts';
@@ -152,7 +153,7 @@ describe('what a node is held against', () => {
     ['a*a', 'a', false],
     ['n.1', 'nx1', false],
     ['*', '', true],
-  ])('the glob %s and the name %s: %s', (glob, name, expected) => expect(matches(glob, name)).toBe(expected));
+  ])('the glob %s and the name %s: %s', (glob, name, expected) => expect(fits(glob, name)).toBe(expected));
 });
 
 describe('reports', () => {
