@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { $, ProcessOutput } from 'zx';
 import { temporalBinary } from '../worker/binary.ts';
 import { workflowBundle } from '../worker/worker.ts';
@@ -41,6 +42,10 @@ export async function setUp(what: 'demo' | 'tests', tell: (line: string) => void
   // What labs are made of takes minutes to build, once: said here, and not inside a test that seems to hang.
   tell('building the guest of the VM lab, once');
   await build('vm');
+  tell('unpacking Prometheus and Alertmanager, once');
+  await $({ quiet: true })`sh ${fileURLToPath(new URL('alerting/build.sh', import.meta.url))}`.catch(
+    failed('unpacking Prometheus and Alertmanager'),
+  );
   await build('kubernetes', (line) => tell(line.replace(/^kubernetes lab: /, '')));
 }
 
