@@ -1,7 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { sign, sshKey } from '../activities/signature.ts';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Inventory } from '../domain/inventory.ts';

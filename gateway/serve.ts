@@ -6,7 +6,6 @@ import formbody from '@fastify/formbody';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
-import ssh2 from 'ssh2';
 import { sshKey } from '../activities/signature.ts';
 import type { EvidenceStore } from '../activities/store.ts';
 import type { Reach } from '../client/start.ts';

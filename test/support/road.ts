@@ -2,7 +2,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import ssh2 from 'ssh2';
 import { stringify } from 'yaml';
 import { sign, sshKey } from '../../activities/signature.ts';
 import { followDiagnosis } from '../../cli/diagnosing.ts';
