@@ -19,7 +19,7 @@ export function installRivals(): void {
   const steps = [
     `python3 -m venv ${folder}/venv`,
     `${folder}/venv/bin/pip install --progress-bar off -q ${packages.join(' ')}`,
-    `cd ${folder} && apt-get download -q pssh && dpkg -x pssh_*.deb pssh`,
+    `cd ${folder} && apt-get download -q pssh python3-psshlib && for deb in *.deb; do dpkg -x "$deb" pssh; done`,
   ];
   for (const step of steps) {
     const { status } = spawnSync('sh', ['-c', step], { stdio: 'inherit' });
