@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { sign, sshKey } from '../activities/signature.ts';
+import { newKey, sign, sshKey } from '../activities/signature.ts';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Inventory } from '../domain/inventory.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
@@ -186,7 +186,7 @@ async function wholeWay(
 async function demoInventory(): Promise<{ inventory: Inventory; key: string }> {
   const file = join(dataFolder(), 'demo-key');
   const known = await readFile(file, 'utf8').catch(() => undefined);
-  const key = known ?? ssh2.utils.generateKeyPairSync('ed25519').private;
+  const key = known ?? newKey();
   await mkdir(dataFolder(), { recursive: true, mode: 0o700 });
   if (known === undefined) await writeFile(file, key, { mode: 0o600 });
   const parsed = sshKey(key);

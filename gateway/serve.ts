@@ -6,7 +6,7 @@ import formbody from '@fastify/formbody';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
-import { sshKey } from '../activities/signature.ts';
+import { newKey, sshKey } from '../activities/signature.ts';
 import type { EvidenceStore } from '../activities/store.ts';
 import type { Reach } from '../client/start.ts';
 import type { Runbook } from '../domain/runbook.ts';
@@ -119,7 +119,7 @@ async function keyIn(folder: string): Promise<string> {
     throw error;
   });
   if (known !== undefined) return known;
-  const { private: made } = ssh2.utils.generateKeyPairSync('ed25519');
+  const made = newKey();
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFile(file, made, { mode: 0o600, flag: 'wx' });
   return made;

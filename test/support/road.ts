@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { stringify } from 'yaml';
-import { sign, sshKey } from '../../activities/signature.ts';
+import { newKey, sign, sshKey } from '../../activities/signature.ts';
 import { followDiagnosis } from '../../cli/diagnosing.ts';
 import { newRun, startDiagnosis } from '../../client/start.ts';
 import { awaitPlan } from '../../client/plans.ts';
@@ -20,7 +20,7 @@ import { processesWith, until } from './until.ts';
 /** A person with an ssh key of their own. */
 export class Person {
   readonly name: string;
-  private readonly key = ssh2.utils.generateKeyPairSync('ed25519').private;
+  private readonly key = newKey();
 
   constructor(name: string) {
     this.name = name;
