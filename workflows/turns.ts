@@ -1,4 +1,5 @@
 import {
+  CancellationScope,
   ParentClosePolicy,
   condition,
   continueAsNew,
@@ -79,9 +80,10 @@ export async function inTurn<T>(inventory: string, atOnce: number, work: () => P
   try {
     return await work();
   } finally {
-    await getExternalWorkflowHandle(id)
-      .signal(giveBack, workflowId)
-      .catch(() => {});
+    // Also when it was cancelled: the others would wait for a quarter of an hour.
+    await CancellationScope.nonCancellable(async () =>
+      getExternalWorkflowHandle(id).signal(giveBack, workflowId),
+    ).catch(() => {});
   }
 }
 
