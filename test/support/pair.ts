@@ -40,6 +40,11 @@ export class Pair {
     return Number(inside(this.names[1], 'cat /proc/sys/net/ipv4/ipfrag_high_thresh'));
   }
 
+  /** Somebody else changes the setting a little: a plan that was made before is void, and the fault stays. */
+  drift(): void {
+    inside(this.names[1], `sysctl -qw net.ipv4.ipfrag_high_thresh=${this.threshold() + 1}`);
+  }
+
   /** Processes inside the two namespaces: probers, samplers, timers. */
   processes(): number[] {
     return this.names.flatMap((name) => sh('ip', 'netns', 'pids', name).split('\n').filter(Boolean).map(Number));
