@@ -10,7 +10,8 @@ import { Pair } from './support/pair.ts';
 import { Person, Road, diagnosed } from './support/road.ts';
 import { until } from './support/until.ts';
 
-const rounds = 1000;
+/** A thousand take some minutes: `UNDROP_ROUNDS=1000 npm test -- test/races.test.ts`. */
+const rounds = Number(process.env['UNDROP_ROUNDS'] ?? 200);
 const atOnce = 25;
 /** Plans of a round that nobody decides lapse after this time. */
 const expiresMinutes = 0.1;
@@ -102,7 +103,7 @@ async function round(index: number): Promise<void> {
   const outcome = rejected ? 'rejected' : approved ? 'refused' : 'expired';
   expect({ told, outcome: result.outcome }).toEqual({ told, outcome });
   if (rejected) expect(result.says).toContain('alice rejected it: no');
-  if (approved) expect(result.says).toMatch(/drift|another change is in progress/);
+  if (approved) expect(result.says).toMatch(/drift|another change is in progress|the approval has expired/);
   if (late) expect(counted).toEqual([]);
   // The trail names everybody who was refused in the workflow itself, and why.
   for (const { refused, principal } of result.decisions)
@@ -136,11 +137,12 @@ real('ip', 'sysctl')('decisions that come at once', () => {
     const work = async (): Promise<void> => {
       for (let next = left.shift(); next !== undefined; next = left.shift()) await round(next);
     };
-    try {
-      await Promise.all(Array.from({ length: atOnce }, work));
-    } finally {
-      clearInterval(drifting);
-    }
+    // The first failure ends it, once the rounds in progress are over.
+    const ended = await Promise.allSettled(
+      Array.from({ length: atOnce }, async () => work().finally(() => left.splice(0))),
+    );
+    clearInterval(drifting);
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
     // The remedy would make it four million.
     expect(pair.threshold()).toBeLessThan(100_000);
   }, 600_000);
