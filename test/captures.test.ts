@@ -16,7 +16,8 @@ const flow = (client: string, clientPort: number, server: string): Flow => ({ cl
 const asked = flow('10.1.0.9', 4000, '10.96.0.10');
 const there = flow('10.1.0.9', 4000, '10.1.0.2');
 /** Datagrams in the only window, by their hashes. */
-const seen = (hashes: string, index = 0, part = 2): Seen[] => Array.from(hashes).map((hash) => ({ flow: index, part, hash }));
+const seen = (hashes: string, index = 0, part = 2): Seen[] =>
+  Array.from(hashes).map((hash) => ({ flow: index, part, hash }));
 const captured = (flows: Flow[], requests: Seen[], replies: Seen[] = []): Captured => ({ flows, requests, replies, incomplete: 0 }); // prettier-ignore
 const joined = (sender: Captured, receiver: Captured, on = path('10.1.0.2')) =>
   addProbes(joinCaptures(on, { sender, receivers: { b: receiver }, windows: 1 }, []));
