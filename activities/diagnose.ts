@@ -9,6 +9,7 @@ import { parseTarget } from '../domain/cluster-target.ts';
 import type { DiagnoseResult, EvidenceRef, StepSummary, SurveyRow } from '../domain/runs.ts';
 import { nextDue } from '../domain/steps.ts';
 import type { Path } from '../domain/target.ts';
+import { type Sections, sectionsOf } from '../domain/sections.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Part } from '../nodes/observing/observer.ts';
 import { watch } from '../nodes/observing/watch.ts';
@@ -55,6 +56,11 @@ export function diagnoseActivities(deps: Deps) {
         const { path } = await resolved(deps, chosen.target, run);
         return { path, runbook: digest, survey: chosen.rows };
       });
+    },
+
+    /** A conclusion in the words of a page, for whoever cannot read the evidence of this worker's machine. */
+    async sections(conclusion: string): Promise<Sections> {
+      return sectionsOf(runbook, await store.get<Conclusion>(conclusion));
     },
 
     /** First samples of all places, then a quiet window of `windowMs`. */

@@ -48,6 +48,17 @@ export interface Delta {
  * clock that stood still, or a counter that went down. A void pair proves nothing, least of all health.
  */
 export function deltaOf(before: Sample, after: Sample): Delta | { void: string } {
+  // Every cause asks for it again at every place; samples never change.
+  const known = deltas.get(after)?.get(before);
+  if (known) return known;
+  const made = deltaMade(before, after);
+  deltas.set(after, (deltas.get(after) ?? new WeakMap<Sample, Delta | { void: string }>()).set(before, made));
+  return made;
+}
+
+const deltas = new WeakMap<Sample, WeakMap<Sample, Delta | { void: string }>>();
+
+function deltaMade(before: Sample, after: Sample): Delta | { void: string } {
   if (before.bootId !== after.bootId) return { void: 'the node was booted between the two samples' };
   if (before.netns !== after.netns) return { void: 'the samples are of two different network namespaces' };
   if (!(after.uptime > before.uptime)) return { void: 'the samples are in the wrong order, or are one and the same' };
@@ -139,13 +150,27 @@ export function fullSample(evidence: Evidence, place: string): Sample | undefine
  * What moved at a place in a window beyond what the control window moved in the same time. Empty where either is void.
  */
 export function beyondControl(evidence: Evidence, window: Window, place: string): Delta {
+  const control = controlOf(evidence);
+  const known = beyond.get(window)?.get(place);
+  if (known && known.control === control) return known.delta;
+  const delta = beyondMade(window, control, place);
+  beyond.set(window, (beyond.get(window) ?? new Map<string, Beyond>()).set(place, { control, delta }));
+  return delta;
+}
+
+interface Beyond {
+  control: Window | undefined;
+  delta: Delta;
+}
+const beyond = new WeakMap<Window, Map<string, Beyond>>();
+
+function beyondMade(window: Window, control: Window | undefined, place: string): Delta {
   const nothing: Delta = { counters: {}, devices: {}, rules: {}, sockets: {} };
   const of = (one: Window | undefined): Delta | undefined => {
     const [before, after] = [one?.before.samples[place], one?.after.samples[place]];
     const delta = before && after ? deltaOf(before, after) : undefined;
     return delta && !('void' in delta) ? delta : undefined;
   };
-  const control = controlOf(evidence);
   const [moved, quiet] = [of(window), of(control)];
   if (!moved || !quiet || !control) return moved ?? nothing;
   const scale = lengthOf(window) / lengthOf(control);

@@ -1,12 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { diagnosisOf, remediationOf } from '../client/runs.ts';
 import { progressOf } from '../client/plans.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { ChangeProgress, DiagnoseProgress, StepSummary } from '../domain/runs.ts';
+import { type Sections, sectionsOf } from '../domain/sections.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Gateway } from './gateway.ts';
-import { changeLines, decisionLine, factsOf, groupsOf, sectionsOf } from './view.ts';
+import { changeLines, decisionLine, factsOf, groupsOf } from './view.ts';
 
 /** One plan as its page shows it. */
 interface PlanPage {
@@ -32,7 +34,7 @@ interface RunPage {
   says?: string;
   steps: StepSummary[];
   sums: string[];
-  sections: ReturnType<typeof sectionsOf>['sections'];
+  sections: Sections['sections'];
   next?: string;
   plan?: PlanPage;
   /** Why there is no plan, where one was asked for. */
@@ -71,8 +73,7 @@ export async function runPage(gateway: Gateway, run: string): Promise<RunPage | 
     return { ...base, ...(why !== undefined && { says: why }) };
   }
   const done = await diagnosisOf(gateway, run);
-  const conclusion = await gateway.store.get<Conclusion>(done.conclusion).catch(() => undefined);
-  const sections = conclusion && sectionsOf(gateway.runbook, conclusion);
+  const sections = await sectionsFor(gateway, done.conclusion);
   const plan = await planPage(gateway, run);
   return {
     ...base,
@@ -83,6 +84,22 @@ export async function runPage(gateway: Gateway, run: string): Promise<RunPage | 
     ...(typeof plan === 'string' ? { remediation: plan } : plan && { plan }),
     moving: typeof plan === 'object' && plan.outcome === undefined && !plan.waits,
   };
+}
+
+/** What the evidence says: from this machine, else by a worker that has it; undefined where none answers in time. */
+async function sectionsFor(
+  { store, runbook, engine, taskQueue }: Gateway,
+  digest: string,
+): Promise<Sections | undefined> {
+  const own = await store.get<Conclusion>(digest).catch(() => undefined);
+  if (own) return sectionsOf(runbook, own);
+  const asked = engine.client.workflow.execute('show', {
+    workflowId: `show/${digest.slice(0, 12)}-${randomUUID()}`,
+    taskQueue,
+    args: [digest],
+    workflowExecutionTimeout: '6s',
+  });
+  return (asked as Promise<Sections>).catch(() => undefined);
 }
 
 async function planPage(gateway: Gateway, run: string): Promise<PlanPage | string | undefined> {

@@ -2,12 +2,8 @@ import { described } from '../domain/operation.ts';
 import { needed, policyFor, refusal } from '../domain/approval.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Plan, SignedPlan } from '../domain/plan.ts';
-import { nextLine } from '../domain/report.ts';
-import type { Runbook } from '../domain/runbook.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
 import type { ChangeResult } from '../domain/runs.ts';
-import { sumLine, summarise, sumsOf } from '../domain/summary.ts';
-import type { Conclusion } from '../domain/verdict.ts';
 import type { Principal } from './people/roles.ts';
 
 /** Places where exactly the same is done, from the same value to the same: shown once. */
@@ -70,20 +66,3 @@ export const changeLines = ({ place, outcome, says, verification, proof }: Chang
   ),
   ...proof.map((line) => `${place}, read back: ${line.length > 160 ? `${line.slice(0, 160)} …` : line}`),
 ];
-
-/** The conclusion as sections of a page: what is proved, suspected, ruled out and untested, each with its number. */
-export function sectionsOf(runbook: Runbook, conclusion: Conclusion) {
-  const titles = { proved: 'Proved', suspected: 'Suspected', refuted: 'Ruled out', untested: 'Not tested' } as const;
-  const sections = (Object.keys(titles) as (keyof typeof titles)[]).map((kind) => ({
-    title: titles[kind],
-    open: kind === 'proved' || kind === 'suspected',
-    rows: summarise(runbook, conclusion, kind).flatMap(({ cause, verdicts }) =>
-      verdicts.map(({ place, says }): [string, string, string] => [`${cause.id}: ${cause.title}`, place, says]),
-    ),
-  }));
-  return {
-    sums: sumsOf(conclusion).map(sumLine),
-    sections: sections.filter(({ rows }) => rows.length > 0),
-    next: nextLine(runbook, conclusion),
-  };
-}

@@ -7,3 +7,4 @@ export { incident } from './incident.ts';
 export { turns } from './turns.ts';
 export { stopped } from './stopped.ts';
 export { audit } from './audit.ts';
+export { show } from './show.ts';
