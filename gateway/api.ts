@@ -11,11 +11,12 @@ import { UserError } from '../client/errors.ts';
 import { decide } from '../client/plans.ts';
 import { diagnosisOf, knownRuns, remediationOf } from '../client/runs.ts';
 import { newRun, startDiagnosis } from '../client/start.ts';
+import { resumeEverything, stopEverything } from '../client/stop.ts';
 import { progressOf } from '../client/plans.ts';
 import type { Gateway } from './gateway.ts';
 import { openingOf } from './hooks.ts';
 import { machineOf } from './people/machines.ts';
-import { type Principal, type Role, may } from './people/roles.ts';
+import { type Principal, type Role, everything, may } from './people/roles.ts';
 import { runPage } from './pages.ts';
 
 const Run = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/, 'no name of a run');
@@ -33,6 +34,14 @@ const Decision = z.strictObject({
   principal: z.string().min(1).max(100),
   reason: z.string().max(1000).default(''),
   signature: z.string().max(4000).describe('base64, by the ssh key that the inventory has for the principal'),
+});
+
+const Stopped = z.object({
+  id: z.string(),
+  kind: z.enum(['run', 'change', 'schedule']),
+  outcome: z.string(),
+  says: z.string(),
+  proof: z.array(z.string()),
 });
 
 /** An answer that is an error; the message is for the caller. */
@@ -151,6 +160,30 @@ export async function api(app: FastifyInstance, gateway: Gateway): Promise<void>
         }
         gateway.metrics.decisions.inc({ door: 'api', counted: 'yes' });
         return { recorded: true as const };
+      },
+    );
+
+    routes.post(
+      '/api/v1/stop',
+      {
+        schema: {
+          summary: 'Stops everything: nothing new begins, what is not confirmed is put back; answers when that is done',
+          body: z.strictObject({ reason: z.string().min(1).max(300) }),
+          response: { 200: z.array(Stopped), ...errors },
+        },
+      },
+      async (request) => {
+        const { name } = authorized(request, 'administer', everything);
+        return stopEverything(gateway, { by: name, reason: request.body.reason, at: Date.now() }, () => {});
+      },
+    );
+
+    routes.post(
+      '/api/v1/resume',
+      { schema: { summary: 'Lets things go on', response: { 200: z.object({ wasStopped: z.boolean() }), ...errors } } },
+      async (request) => {
+        const { name } = authorized(request, 'administer', everything);
+        return { wasStopped: await resumeEverything(gateway, name) };
       },
     );
   });

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { knownRuns } from '../client/runs.ts';
+import { currentStop, resumeEverything, stopEverything } from '../client/stop.ts';
+import { stopLine } from '../domain/stop.ts';
 import { decideFor } from './decide.ts';
 import type { Gateway } from './gateway.ts';
 import { incidentsOf, runPage } from './pages.ts';
-import { type Principal, may } from './people/roles.ts';
+import { type Principal, everything, may } from './people/roles.ts';
 import { signIn } from './people/sign-in.ts';
 import { mayNot } from './view.ts';
 import { Visitor } from './visitor.ts';
@@ -29,8 +31,36 @@ export function web(app: FastifyInstance, gateway: Gateway): void {
     const sees = ({ target }: { target: string }): boolean => may(config.roles, who, 'view', target);
     const [runs, incidents] = await Promise.all([knownRuns(gateway, 50), incidentsOf(gateway)]);
     const seen = { runs: runs.filter(sees), incidents: incidents.filter(sees) };
-    return visitor.page('./runs', { ...seen, refresh: refresh.runs });
+    const stopped = await currentStop(gateway);
+    const switchToken =
+      may(config.roles, who, 'administer', everything) && sessions.formToken(visitor.session, 'switch');
+    return visitor.page('./runs', {
+      ...seen,
+      refresh: refresh.runs,
+      switchToken,
+      stopped: stopped && stopLine(stopped),
+    });
   });
+
+  for (const word of ['stop', 'resume'] as const)
+    app.post<{ Body: Record<string, unknown> }>(`/${word}`, async (request, reply) => {
+      const { visitor, who } = await signedIn(request, reply);
+      if (!who) return reply;
+      const field = (name: string): string => textOf(request.body, name);
+      const refuse = (status: number, says: string) => visitor.message(status, 'Nothing was changed', says, '/');
+      if (!sessions.formIs(visitor.session, 'switch', field('token')))
+        return refuse(403, 'This form is not of your session.');
+      if (!may(config.roles, who, 'administer', everything)) return refuse(403, 'You may not stop everything.');
+      if (word === 'resume') {
+        await resumeEverything(gateway, who.name);
+        return reply.redirect('/', 303);
+      }
+      const reason = field('reason').trim().slice(0, 300);
+      if (!reason) return refuse(400, 'Say why, for everybody who wonders.');
+      log.warn({ person: who.name, reason }, 'everything is stopped');
+      const done = await stopEverything(gateway, { by: who.name, reason, at: Date.now() }, () => {});
+      return visitor.page('./stopped', { title: 'Stopped', done });
+    });
 
   app.get<RunRequest>('/runs/:run', async (request, reply) => {
     const { visitor, who } = await signedIn(request, reply);
@@ -53,10 +83,7 @@ export function web(app: FastifyInstance, gateway: Gateway): void {
     if (!who) return reply;
     const { run } = request.params;
     const back = `/runs/${encodeURIComponent(run)}`;
-    const field = (name: string): string => {
-      const value = request.body?.[name];
-      return typeof value === 'string' ? value : '';
-    };
+    const field = (name: string): string => textOf(request.body, name);
     const [digest, decision] = [field('digest'), field('decision')];
     const refuse = (status: number, says: string) => {
       metrics.decisions.inc({ door: 'page', counted: 'no' });
@@ -87,6 +114,11 @@ export function web(app: FastifyInstance, gateway: Gateway): void {
     else if (!who) await visitor.message(401, 'Sign in first', 'You were signed out meanwhile; nothing was decided.', '/'); // prettier-ignore
     return { visitor, who };
   }
+}
+
+function textOf(body: Record<string, unknown> | undefined, name: string): string {
+  const value = body?.[name];
+  return typeof value === 'string' ? value : '';
 }
 
 const about = (run: string, digest: string): string => `decide\n${run}\n${digest}`;

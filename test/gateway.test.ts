@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import type { Session } from '../cli/session.ts';
+import { currentStop } from '../client/stop.ts';
 import { parseConfig } from '../gateway/config.ts';
 import { type Serving, serve } from '../gateway/serve.ts';
 import { type IncidentProgress, incidentId } from '../domain/incident.ts';
@@ -21,7 +22,7 @@ const fault = faultNamed('broken-tx-checksum');
 const [alice, bob] = [new Person('alice'), new Person('bob')];
 const token = randomUUID();
 const secret = randomUUID();
-const provider = new Provider({ 'alice-at-idp': ['sre'], 'bob-at-idp': [], 'mallory-at-idp': [] });
+const provider = new Provider({ 'alice-at-idp': ['sre'], 'bob-at-idp': [], 'dora-at-idp': [], 'mallory-at-idp': [] });
 
 const configText = (url: string, port: number, slackApi: string): string => `
 listen: { port: ${port} }
@@ -40,14 +41,15 @@ sources:
       ends: inventory
       allow: [h1, h2]
       rules: [{ when: 'true', target: '"h1->h2"' }]
-people: [{ name: alice, oidc: alice-at-idp, slack: U1 }, { name: bob, oidc: bob-at-idp, slack: U2 }]
+people: [{ name: alice, oidc: alice-at-idp, slack: U1 }, { name: bob, oidc: bob-at-idp, slack: U2 }, { name: dora, oidc: dora-at-idp }]
 slack: { signingSecret: { env: UNDROP_T_SECRET }, token: { env: UNDROP_T_TOKEN }, channel: C1, api: '${slackApi}' }
 notify: [{ url: '${slackApi}hook', secret: { env: UNDROP_T_WEBHOOK } }]
-machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_TOKEN }] }]
+machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_TOKEN }] }, { name: warden, tokens: [{ env: UNDROP_T_SECRET }] }]
 roles:
   - { role: approve, who: [alice], targets: ['h1->*'] }
   - { role: view, who: [bob] }
   - { role: start, who: [pipeline] }
+  - { role: administer, who: [dora, warden] }
 `;
 
 const listener = new Listener();
@@ -252,6 +254,43 @@ real(
       expect(await submit('U1', value, 'again')).toMatchObject({ errors: { reason: expect.stringMatching(/already rejected|completed/) } });
       const result = await session.engine.client.workflow.getHandle(`remediate/${run}`).result();
       expect(result).toMatchObject({ outcome: 'rejected', says: expect.stringContaining('alice rejected it: not during the sale') });
+    }, 120_000);
+  }); // prettier-ignore
+
+  describe('stopping everything', () => {
+    const warden = { authorization: `Bearer ${secret}` };
+    const begun = async (): Promise<unknown> => {
+      const started = await post('/api/v1/runs', JSON.stringify({ target: fault.target, windowSeconds: 1 }), bearer);
+      return session.engine.client.workflow.getHandle(`diagnose/${String(started.json['run'])}`).result();
+    };
+    const stopped = { cause: { cause: { message: expect.stringContaining('everything was stopped by') } } };
+
+    test('by a program that may, and by nobody else; until it is resumed no run begins', async () => {
+      const reason = JSON.stringify({ reason: 'a test' });
+      expect((await post('/api/v1/stop', reason, bearer)).status).toBe(403);
+      expect((await post('/api/v1/stop', '{}', warden)).status).toBe(400);
+      expect((await post('/api/v1/stop', reason, warden)).status).toBe(200);
+      await expect(begun()).rejects.toMatchObject(stopped);
+      expect(await post('/api/v1/resume', '{}', warden)).toEqual({ status: 200, json: { wasStopped: true } });
+    }, 120_000);
+
+    test('by a person on the page', async () => {
+      const browser = await Browser.open();
+      try {
+        await browser.signIn(`${gateway.address}/`, 'dora-at-idp');
+        await browser.unfold('Stop everything');
+        await browser.write('reason', 'loss got worse');
+        await browser.press('Stop everything');
+        await browser.sees('Nothing begins until somebody lets it go on');
+        await expect(begun()).rejects.toMatchObject(stopped);
+        await browser.goes('/');
+        await browser.sees('everything was stopped by dora');
+        await browser.unfold('Stop everything');
+        await browser.press('Let it go on');
+        await until('it goes on', async () => (await currentStop(session)) === undefined);
+      } finally {
+        await browser.close();
+      }
     }, 120_000);
   }); // prettier-ignore
 

@@ -23,6 +23,9 @@ export const RoleBinding = z.strictObject({
 });
 export type RoleBinding = z.infer<typeof RoleBinding>;
 
+/** The target of what concerns every target: only a binding to all of them fits it. */
+export const everything = '*';
+
 /** Whether somebody may do what a role may do to a target. Nobody may anything that no binding says. */
 export function may(bindings: readonly RoleBinding[], who: Principal, role: Role, target: string): boolean {
   const needed = ranks.indexOf(role);

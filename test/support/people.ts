@@ -98,6 +98,19 @@ export class Browser {
     return (await outcome.textContent()) ?? '';
   }
 
+  async goes(path: string): Promise<void> {
+    await this.page.goto(new URL(path, this.page.url()).href);
+  }
+
+  /** Opens what is folded under a heading. */
+  async unfold(title: string): Promise<void> {
+    await this.page.locator('summary', { hasText: title }).click();
+  }
+
+  async write(field: string, text: string): Promise<void> {
+    await this.page.locator(`textarea[name=${field}]`).fill(text);
+  }
+
   async press(button: string): Promise<void> {
     await this.page.getByRole('button', { name: button }).click();
   }
