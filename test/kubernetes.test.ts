@@ -83,7 +83,7 @@ real(
     expect(remediation.signed.plan.changes.map(({ place, operations }) => [place, operations.map(({ kind }) => kind)])).toEqual(
       [['n1', ['process.restart']]],
     ); // prettier-ignore
-    expect(radiusLine(remediation.signed.plan.radius)).toMatch(/^[\d,]+ tracked flows \([\d,]+ UDP flows\); \d+ pods; Services there: shop\/echo$/); // prettier-ignore
+    expect(radiusLine(remediation.signed.plan.radius)).toMatch(/^[\d,]+ tracked flows \([\d,]+ UDP flows\); \d+ pods; Services there: kube-system\/kube-dns, shop\/echo$/); // prettier-ignore
     const before = await bystander();
     const result = await approved(remediation);
     expect([result.outcome, ...result.changes.map(({ says }) => says)]).toEqual([
@@ -163,7 +163,7 @@ until_ok 20 asks`); // prettier-ignore
       const running = async (node: string): Promise<number> =>
         Number(await inLab('kubernetes', `kubectl get pods -A --field-selector spec.nodeName=${node},status.phase=Running -o name | wc -l`)); // prettier-ignore
       const touched = await radiusOf({ inventory, shells }, { path, windows: [] }, [at('n1', 'n1', whole)]);
-      expect({ ...touched, services: touched.services.toSorted() }).toEqual({ flows: null, udp: expect.any(Number), pods: await running('n1'), services: ['shop/echo', 'shop/far'] }); // prettier-ignore
+      expect({ ...touched, services: touched.services.toSorted() }).toEqual({ flows: null, udp: expect.any(Number), pods: await running('n1'), services: ['kube-system/kube-dns', 'shop/echo', 'shop/far'] }); // prettier-ignore
       expect(touched.udp).toBeGreaterThan(0);
       expect(await radiusOf({ inventory, shells }, { path, windows: [] }, [at('pod', 'n2', whole)])).toEqual({ flows: null, pods: 1, services: ['shop/far', 'shop/unused'] }); // prettier-ignore
       const entry: Operation = { kind: 'conntrack.delete', source: '10.244.1.9', sourcePort: 1, destination: '10.244.2.250', destinationPort: 9001, replySource: '10.244.2.250' }; // prettier-ignore

@@ -15,6 +15,7 @@
 #   cpu_quota NAMESPACE LABEL NODE USEC  what a pod there may use of a CPU in each 100 ms; -1: all
 #   collector_up                 a Service whose application answers nothing, until `collector_down`
 #   affinity_to_bad PORT         session affinity keeps the client on a bad endpoint, until `affinity_down`
+#   silent ADDRESS               whether nobody answers there at port 9000 any more
 #   ct_fill NODE FREE            keeps the node's connection tracking table full but for FREE entries, until `ct_unfill NODE`
 #
 # Everything of this lab carries the prefix $P: network namespaces, cgroups.
@@ -249,6 +250,8 @@ relay_away() {
 }
 # Whether a node's rules lead the Service to this port of its endpoints.
 leads_to() { on "$1" iptables-save -t nat | grep -q "to-destination [0-9.]*:$2\$"; }
+# Whether nobody answers there any more.
+silent() { ! onpod client python3 -I -c "$(cat "$HERE/../netns/ask.py")" "$1" 9000; }
 # Whether no rule of a node leads the Service anywhere.
 unrouted() { ! { on "$1" iptables-save -t nat; on "$1" nft list table ip kube-proxy 2>/dev/null; } | grep -qE '(to-destination|dnat to) [0-9.]*:90'; }
 proxy_mode_is() { on n1 grep -q "^mode: $1" /etc/undrop-lab/kube-proxy.yaml; }
