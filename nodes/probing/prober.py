@@ -416,7 +416,7 @@ class Sender:
                     self.refusals += self.tuple.refuses(data)
                     continue
                 if self.tuple:
-                    data = self.tuple.payload(data)
+                    data = payload_to(self.tuple.port, data)
                 sequence = self.words.answered(data)
                 if sequence is None:
                     continue
