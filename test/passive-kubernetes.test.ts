@@ -72,7 +72,9 @@ real(
   test('scaled to zero: all that users send goes by entries of the last endpoints', async () => {
     await breaks('k8s-scaled-to-zero');
     const result = await passively('pod/shop/client->service/shop/echo');
-    expect({ says: result.says, roots: result.roots }).toMatchObject({ roots: [{ cause: 'CT-STALE-ZERO-EP', place: 'n1' }] });
+    expect({ says: result.says, roots: result.roots }).toMatchObject({
+      roots: [{ cause: 'CT-STALE-ZERO-EP', place: 'n1' }],
+    });
     expect(result.kind).toBe('explained');
   }, 120_000);
 
