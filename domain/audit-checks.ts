@@ -1,16 +1,8 @@
 import { z } from 'zod';
 import { severities } from './audit.ts';
-import { ExpressionError, expression, template } from './cel.ts';
+import { expression, template } from './cel.ts';
+import { checked } from './checked.ts';
 
-const checked = (check: (text: string) => unknown, words: string) =>
-  z.string().superRefine((text, context) => {
-    try {
-      check(text);
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      context.addIssue({ code: 'custom', message: `${words} "${text}": ${error.message}` });
-    }
-  });
 const Expression = checked((text) => expression(text, 'audit'), 'the expression');
 const Text = checked((text) => template(text, 'audit'), 'the text');
 const Slug = z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, 'lower-case words with dashes');

@@ -68,7 +68,7 @@ export function reported(problems: Problem[], report: Report, now: number): void
   else if (problems.length < mostProblems) problems.push({ ...report, since: now, last: now, times: 1 });
 }
 
-export const open = ({ status }: Problem): boolean => status === 'firing' || status === 'acknowledged';
+export const open = ({ status }: Pick<Report, 'status'>): boolean => status === 'firing' || status === 'acknowledged';
 
 /** Whether another diagnosis is due: something fires that was reported long after the last one had ended. */
 export function due(problems: readonly Problem[], runs: readonly IncidentRun[]): boolean {

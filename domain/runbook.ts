@@ -1,17 +1,9 @@
 import { z } from 'zod';
-import { ExpressionError, expression, template } from './cel.ts';
+import { expression, template } from './cel.ts';
+import { checked } from './checked.ts';
 import { allowedProcesses } from './operation.ts';
 import { Probe } from './probe.ts';
 
-const checked = (check: (text: string) => unknown, words: string) =>
-  z.string().superRefine((text, context) => {
-    try {
-      check(text);
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      context.addIssue({ code: 'custom', message: `${words} "${text}": ${error.message}` });
-    }
-  });
 const Expression = checked((text) => expression(text), 'the expression');
 const StepExpression = checked((text) => expression(text, 'step'), 'the expression');
 const Text = checked(template, 'the text');

@@ -22,7 +22,7 @@ export async function deliver(reach: Reach, opening: Opening, source: string, le
   const { engine, taskQueue, inventory } = reach;
   const one = async ({ target, reports }: Letters[number]): Promise<string[]> => {
     const workflowId = incidentId(inventory.name, target);
-    if (reports.some((report) => open({ ...report, since: 0, last: 0, times: 0 }))) {
+    if (reports.some(open)) {
       const input: IncidentInput = {
         ...opening,
         inventory: inventory.name,

@@ -34,7 +34,7 @@ Examples:
 
 export const dev = serving('dev')
   .description('everything on this machine: the engine, a worker and the gateway, until ^C')
-  .addHelpText('after', '\nExample:\n  undrop dev -c docs/gateway.example.yaml\n')
+  .addHelpText('after', '\nExample:\n  undrop dev -c gateway.yaml\n')
   .action(async (options: Options) => run(options, true));
 
 async function run({ inventory: file, config: path, logLevel }: Options, withWorker: boolean): Promise<void> {
