@@ -7,7 +7,12 @@ export interface Held {
   id: string;
   /** When the node reverts by itself. */
   deadline: string;
+  /** It should have done so long since: its timer was killed, or it is stuck behind a lock. */
+  overdue?: true;
 }
+
+/** A timer that fires may wait for another change's lock. */
+const graceMs = 30_000;
 
 /** Asks every node which changes it holds unconfirmed; nothing but the way to the nodes is needed. */
 export async function heldOnNodes(
@@ -24,7 +29,10 @@ export async function heldOnNodes(
           const found = await journals({ shell: shells.of(node), place: { name: node } });
           // Nodes of a lab share one machine, and its journals.
           for (const { id, state, deadline } of found)
-            if (state === 'armed' && !held.has(id)) held.set(id, { node, id, deadline });
+            if (state === 'armed' && !held.has(id)) {
+              const overdue = Date.parse(deadline) + graceMs < Date.now();
+              held.set(id, { node, id, deadline, ...(overdue && { overdue }) });
+            }
         } catch (error) {
           unseen.push({ node, why: error instanceof Error ? error.message : String(error) });
         }

@@ -47,9 +47,12 @@ real(
     site = { shell, place: { name: 'p1', netns } };
   });
   afterEach(async () => {
-    for (const id of used) await clean(id);
-    for (const id of used.splice(0)) rmSync(`${home}/${id}`, { recursive: true, force: true });
-    set(4_194_304);
+    try {
+      for (const id of used) await clean(id);
+    } finally {
+      for (const id of used.splice(0)) rmSync(`${home}/${id}`, { recursive: true, force: true });
+      set(4_194_304);
+    }
   });
   afterAll(() => {
     const inode = /\d+/.exec(inside(netns, 'readlink /proc/self/ns/net'))?.[0];

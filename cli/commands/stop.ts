@@ -87,8 +87,12 @@ async function withoutEngine(inventory: Inventory, why: Error, json?: true): Pro
   if (json) return printJson({ stopped: false, why: why.message, held, unseen });
   print(`${paint.red('not stopped')}  ${why.message}`);
   print('New runs may begin as soon as the engine is back: stop again then. Until then nobody can start any.');
-  for (const { node, id, deadline } of held)
-    print(`  ${node}: ${id} is not confirmed and reverts by itself at ${deadline}`);
+  for (const { node, id, deadline, overdue } of held)
+    print(
+      overdue
+        ? `  ${node}: ${id} should have reverted by itself at ${deadline} and did not: look at /run/undrop/${id} there`
+        : `  ${node}: ${id} is not confirmed and reverts by itself at ${deadline}`,
+    );
   for (const { node, why: reason } of unseen)
     print(`  ${node}: cannot be asked (${reason}); its own timer reverts what it holds`);
   if (held.length === 0 && unseen.length === 0) print('  no node holds an unconfirmed change');
