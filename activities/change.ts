@@ -8,7 +8,7 @@ import { described, forbidden } from '../domain/operation.ts';
 import type { PlannedChange } from '../domain/plan.ts';
 import { type ProbeResult, addProbes } from '../domain/probe.ts';
 import type { Step } from '../domain/runbook.ts';
-import type { ChangeInput, Measured } from '../domain/runs.ts';
+import type { ChangeInput, Measured, Site } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { evidenceOf, possible } from '../domain/steps.ts';
 import type { Path, Place } from '../domain/target.ts';
@@ -31,7 +31,7 @@ export interface Measurement {
 export function changeActivities(deps: Deps) {
   const { inventory, runbook, shells, store, observers } = deps;
 
-  const planned = ({ signed, index }: ChangeInput): PlannedChange => {
+  const planned = ({ signed, index }: Site): PlannedChange => {
     const change = signed.plan.changes[index];
     if (!change) throw hopeless(`the plan has no change ${index}`, 'Refused');
     return change;
@@ -40,7 +40,7 @@ export function changeActivities(deps: Deps) {
    * The path as this worker's own inventory has it: what a workflow was told of addresses and namespaces is not signed,
    * and the inventory may have been edited since the plan was made.
    */
-  const pathOf = async ({ path, signed }: ChangeInput): Promise<Path> => {
+  const pathOf = async ({ path, signed }: Site): Promise<Path> => {
     try {
       return (await resolved(deps, path.text, signed.plan.run)).path;
     } catch (error) {
@@ -88,7 +88,7 @@ export function changeActivities(deps: Deps) {
      * Sends the plan's lossy steps again, and a small one that must not get worse. Given `repeats`, each step is taken
      * that often; else until enough was lost to tell a cure from luck.
      */
-    async measure(id: string, input: ChangeInput, repeats?: Record<string, number>): Promise<Measurement> {
+    async measure(id: string, input: Site, repeats?: Record<string, number>): Promise<Measurement> {
       return beating(async (signal) => {
         const path = await pathOf(input);
         return observers.use(id, path, async (observer) => {
@@ -235,5 +235,5 @@ function silent(step: string, { lost, refused }: ProbeResult): number {
   return step === 'flow' && (refused['ECONNREFUSED'] ?? 0) > 0 ? 0 : lost;
 }
 
-const lossOf = ({ signed }: ChangeInput, { id }: Step): number =>
+const lossOf = ({ signed }: Site, { id }: Step): number =>
   signed.plan.verify.find(({ step }) => step === id)?.lost ?? 0;

@@ -3,6 +3,7 @@ import { changeActivities } from './change.ts';
 import type { Deps } from './deps.ts';
 import { diagnoseActivities } from './diagnose.ts';
 import { remediateActivities } from './remediate.ts';
+import { rolloutActivities } from './rollout.ts';
 
 /** All activities over one set of dependencies: thin steps that call nodes/ and return small typed results. */
 export function createActivities(deps: Deps) {
@@ -11,6 +12,7 @@ export function createActivities(deps: Deps) {
     ...remediateActivities(deps),
     ...changeActivities(deps),
     ...auditActivities(deps),
+    ...rolloutActivities(deps),
   };
 }
 

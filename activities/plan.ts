@@ -19,6 +19,8 @@ import { radiusOf } from './radius.ts';
 
 /** Time for a change beyond its prediction: arming, probing twice, confirming. */
 const marginSeconds = 60;
+/** And for probing once more after the soak, here and at an untouched node. */
+const soakMarginSeconds = 60;
 
 /** A plan, or why there is none; with what only others can change. */
 export interface Made {
@@ -31,10 +33,15 @@ export interface Made {
 
 /**
  * Makes the plan that a conclusion asks for, or the one that a person asked for, with before-values read now.
+ * @param soakSeconds so long the change must go on helping before it is confirmed
  * @returns a sentence instead where there is nothing to plan, and proposals where only others can change something
  * @throws ApplicationFailure for an unknown remedy or place, and where an operation is not allowed
  */
-export async function makePlan(deps: Deps, { diagnosis, override, requester }: RemediateInput): Promise<Made> {
+export async function makePlan(
+  deps: Deps,
+  { diagnosis, override, requester }: Pick<RemediateInput, 'diagnosis' | 'override' | 'requester'>,
+  soakSeconds?: number,
+): Promise<Made> {
   const { inventory, runbook, shells, store } = deps;
   if (diagnosis.runbook !== runbook.digest)
     throw hopeless('the runbook was changed since the diagnosis; diagnose again', 'RunbookChanged');
@@ -93,7 +100,9 @@ export async function makePlan(deps: Deps, { diagnosis, override, requester }: R
       .map(({ step, sent, lost }) => ({ step, sent, lost })),
     predict: remedy.predict.says,
     withinSeconds: remedy.predict.withinSeconds,
-    revertAfterSeconds: remedy.predict.withinSeconds + marginSeconds,
+    ...(soakSeconds !== undefined && { soakSeconds }),
+    revertAfterSeconds:
+      remedy.predict.withinSeconds + marginSeconds + (soakSeconds === undefined ? 0 : soakSeconds + soakMarginSeconds),
     risk: remedy.risk,
     cost: remedy.cost,
     owner: remedy.owner,

@@ -6,6 +6,7 @@ import type { Inventory } from '../domain/inventory.ts';
 import type { Plan } from '../domain/plan.ts';
 import { Policy } from '../domain/policy.ts';
 import { type Judgement, judgePolicy, judgementText } from '../domain/remit.ts';
+import type { Rollout } from '../domain/rollout.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { ChangeInput } from '../domain/runs.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
@@ -94,7 +95,8 @@ export async function requireApproved(deps: Deps, input: ChangeInput, permit?: s
   if (plan.policy?.digest !== rules?.digest) refuse('the policy was changed since the plan was made; plan again');
   const judged = rules && (await judge(deps, rules, plan, permit));
   if (judged?.approvals === 'refused') refuse(`the policy refuses it: ${judgementText(judged)}`);
-  const policy = policyFor(inventory.approval, plan, digest, judged?.people);
+  const approved = input.rollout === undefined ? { ...plan, digest } : await rolloutWith(deps, input.rollout, digest);
+  const policy = policyFor(inventory.approval, approved, approved.digest, judged?.people);
   const counted: Parameters<typeof outcome>[1][number][] = [];
   for (const decision of input.approvals) {
     const why =
@@ -103,7 +105,7 @@ export async function requireApproved(deps: Deps, input: ChangeInput, permit?: s
     counted.push({ ...decision, at: Date.now() });
   }
   if (outcome(policy, counted) === 'approved') return;
-  if (!plan.policy?.standing || !judged) return refuse('the plan is not approved');
+  if (input.rollout !== undefined || !plan.policy?.standing || !judged) return refuse('the plan is not approved');
   if (judged.approvals !== 'standing')
     refuse(`the standing approval does not hold any more: ${judged.against.join('; ') || judgementText(judged)}`);
   if (Date.now() >= plan.expiresAt) refuse('the approval has expired; make a new plan');
@@ -112,4 +114,22 @@ export async function requireApproved(deps: Deps, input: ChangeInput, permit?: s
   const change = Context.current().info.workflowExecution;
   if (permit === undefined || !change || !(await deps.ledger?.holds(permit, change)))
     refuse('the change holds no permit of its rule');
+}
+
+/**
+ * The rollout that people approved, as this worker made it, if the plan is one of its own.
+ * @throws ApplicationFailure `Refused`
+ */
+async function rolloutWith(
+  { store, inventory }: Deps,
+  digest: string,
+  plan: string,
+): Promise<{ requester: string; risk: string; expiresAt: number; digest: string }> {
+  const rollout = await store.get<Rollout>(digest).catch(() => {
+    throw hopeless('no worker of this inventory has made this rollout', 'Refused');
+  });
+  const own = rollout.inventory === inventory.name && rollout.waves.flat().some((part) => part.digest === plan);
+  if (!own) throw hopeless('the plan is not one of the rollout that was approved', 'Refused');
+  // Until here it may be approved; the last of its waves comes long after that.
+  return { requester: rollout.requester, risk: rollout.risk, expiresAt: rollout.endsAt, digest };
 }

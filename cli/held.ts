@@ -1,6 +1,7 @@
 import type { Inventory } from '../domain/inventory.ts';
 import { journals } from '../nodes/operations/guard.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
+import { clusterNodes } from './node-names.ts';
 
 export interface Held {
   node: string;
@@ -42,9 +43,4 @@ export async function heldOnNodes(
     await shells.close();
   }
   return { held: [...held.values()], unseen };
-}
-
-async function clusterNodes(shells: ShellPool): Promise<string[]> {
-  const [{ Reader, readNodes }, { config }] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
-  return (await readNodes(new Reader(config))).flatMap(({ metadata }) => metadata?.name ?? []);
 }

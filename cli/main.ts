@@ -11,6 +11,7 @@ import { collect, explain } from './commands/offline.ts';
 import { plan } from './commands/plan.ts';
 import { policy } from './commands/policy.ts';
 import { rollback } from './commands/rollback.ts';
+import { rollout } from './commands/rollout.ts';
 import { runbook } from './commands/runbook.ts';
 import { runs } from './commands/runs.ts';
 import { schedule } from './commands/schedule.ts';
@@ -38,6 +39,7 @@ const commands = [
   plan,
   approve,
   reject,
+  rollout,
   rollback,
   cancel,
   watch,

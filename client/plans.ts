@@ -19,11 +19,12 @@ const cancelMs = 90_000;
 /** An Update waits for a worker for ever; people do not. */
 const answerMs = 15_000;
 
-export const progressOf = async (handle: WorkflowHandle): Promise<RemediateProgress> => {
-  const late = sleep(answerMs, undefined, { ref: false }).then(() => {
+/** @throws UserError when no worker answers */
+export const progressOf = async <T = RemediateProgress>(handle: WorkflowHandle): Promise<T> => {
+  const late = sleep(answerMs, undefined, { ref: false }).then((): never => {
     throw new UserError('no worker answers for this run: start one with `undrop worker`', exit.failed);
   });
-  return Promise.race([handle.query<RemediateProgress>('progress'), late]);
+  return Promise.race([handle.query<T>('progress'), late]);
 };
 
 /** Waits for the plan. Undefined when the remediation ended without one. */

@@ -24,7 +24,12 @@ const ShellSpec = z.union([
   z.strictObject({ ssh: Ssh }),
 ]);
 
-const Node = z.strictObject({ shell: ShellSpec, address: Address });
+const Node = z.strictObject({
+  shell: ShellSpec,
+  address: Address,
+  /** Nodes of a zone fail together: a rollout takes some of each zone at a time. */
+  zone: Name.optional(),
+});
 
 const Pod = z.strictObject({
   node: Name,

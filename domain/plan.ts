@@ -34,6 +34,8 @@ export interface Plan {
   predict: string;
   /** The effect shows within this time, or the change is reverted. */
   withinSeconds: number;
+  /** So long it must go on helping before it is confirmed. Left out: it is confirmed at once. */
+  soakSeconds?: number;
   /** The node reverts by itself when nobody confirmed within this time. */
   revertAfterSeconds: number;
   risk: string;

@@ -93,14 +93,22 @@ export const mostDemanded = 4;
 /** One change per node at a time: the id of its workflow is the lock. */
 export const changeId = (inventory: string, node: string): string => `change/${inventory}/${node}`;
 
-export interface ChangeInput {
-  /** Workflow id of the remediation: the signatures below cover it. */
+export interface ChangeInput extends Site {
+  /** Workflow id of the remediation or rollout: the signatures below cover it. */
   remediation: string;
+  /** The signed decisions; the activity that arms the node checks them again by itself. */
+  approvals: Decision[];
+  /** Digest of the rollout that was approved, where the plan is one of many. */
+  rollout?: string;
+  /** An untouched place with the same loss: where that ends too, the change is not what ended it. */
+  control?: Site;
+}
+
+/** One change of a plan, and the path on which its loss can be measured. */
+export interface Site {
   signed: SignedPlan;
   /** Which of the plan's changes. */
   index: number;
-  /** The signed decisions; the activity that arms the node checks them again by itself. */
-  approvals: Decision[];
   path: Path;
   evidence: EvidenceRef;
 }
@@ -115,7 +123,7 @@ export interface Measured {
 }
 
 /**
- * `healed`: the loss was gone before anything was done. `conflict`: on revert a value was found that somebody else set,
+ * `healed`: the loss was gone before anything was done, or ended elsewhere too and was put back. `conflict`: on revert a value was found that somebody else set,
  * and left alone. `stuck`: a value would not go back. `unknown`: the node cannot be reached; its own timer reverts.
  */
 export type ChangeOutcome = 'confirmed' | 'reverted' | 'healed' | 'refused' | 'conflict' | 'stuck' | 'unknown';

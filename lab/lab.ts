@@ -6,7 +6,7 @@ import { Inventory } from '../domain/inventory.ts';
 import { parseYaml } from '../domain/yaml.ts';
 import { type Fault, faults } from './fault.ts';
 
-export const labs = ['netns', 'vm', 'kubernetes'] as const;
+export const labs = ['netns', 'fleet', 'vm', 'kubernetes'] as const;
 export type Lab = (typeof labs)[number];
 
 /** A lab script failed; the message ends with what it said. */
@@ -81,7 +81,10 @@ export function labInventory(lab: Lab): Inventory {
   return parseYaml(readFileSync(file, 'utf8'), `lab/${lab}/undrop.yaml`, Inventory);
 }
 
-/** Every offload of a lab node's devices, as ethtool prints them: an independent witness of what a change left behind. */
+/**
+ * Every offload of a lab node's devices, as ethtool prints them: an independent witness of what a change left behind.
+ * @param node `h1`, or `fleet-n1` of the fleet lab
+ */
 export function namespaceState(node: string): string {
   const inside = (...words: string[]): string =>
     execFileSync('nsenter', [`--net=/run/netns/undrop-${node}`, ...words], {

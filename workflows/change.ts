@@ -11,9 +11,10 @@ import {
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { type Operation, described, reversible } from '../domain/operation.ts';
-import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
+import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Site, Verification } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { verified } from '../domain/verify.ts';
+import { causeOf } from './errors.ts';
 import { changeProgress } from './messages.ts';
 import { type Permit, takePermit } from './permits.ts';
 
@@ -87,6 +88,18 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       index = last + 1;
     }
     verification = await verify(before, repeats);
+    if (verification.helped && plan.soakSeconds !== undefined) {
+      stage(`it helps, ${verification.says}: looked at again after ${plan.soakSeconds} s, and not confirmed before`);
+      await sleep(plan.soakSeconds * 1000);
+      const { steps: later } = await reading.measure(held.id, input, repeats);
+      verification = verified(before, later);
+    }
+    if (verification.helped && input.control && !(await stillLoses(input.control))) {
+      const why = `the loss ended at ${input.control.path.text} too, where nothing was changed`;
+      stage(`${why}: putting every value back`);
+      const undone = await revert(why);
+      return undone.outcome === 'reverted' ? end('healed', undone.says, { ...kept(), proof: undone.proof }) : undone;
+    }
     if (verification.helped) {
       confirming = true;
       await changing.confirm(held, input);
@@ -95,7 +108,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     stage(`it did not help, ${verification.says}: putting every value back`);
     return await revert(verification.says);
   } catch (error) {
-    const why = isCancellation(error) ? 'it was cancelled' : messageOf(error);
+    const why = isCancellation(error) ? 'it was cancelled' : causeOf(error);
     if (!armed && isRefusal(error)) return end('refused', why);
     // The answer to a confirmation may have been lost: then the node's timer is stopped, and the new values stay.
     if (confirming && (await isConfirmed())) return end('confirmed', verification?.says ?? '', kept());
@@ -119,6 +132,16 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       if (seen.helped || Date.now() >= until) return seen;
       stage(`no effect yet: ${seen.says}`);
       await sleep(lookAgain);
+    }
+  }
+
+  async function stillLoses(control: Site): Promise<boolean> {
+    const id = `${held.id}-control`;
+    try {
+      const { steps } = await reading.measure(id, control);
+      return steps.some(({ lost }) => significant(lost));
+    } finally {
+      await CancellationScope.nonCancellable(() => reading.release(id, control.signed.plan.run));
     }
   }
 
@@ -149,7 +172,7 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       const timer = confirming
         ? 'unless it was confirmed, the node’s own timer does it'
         : 'the node’s own timer does it';
-      const says = `${why}; the revert did not get through (${messageOf(error)}), ${timer}`;
+      const says = `${why}; the revert did not get through (${causeOf(error)}), ${timer}`;
       return end('unknown', says, more);
     }
   }
@@ -173,8 +196,3 @@ function alike(operations: readonly Operation[], index: number): number {
 
 const isRefusal = (error: unknown): boolean =>
   error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.type === 'Refused';
-
-function messageOf(error: unknown): string {
-  const cause = error instanceof ActivityFailure ? error.cause : error;
-  return cause instanceof Error ? cause.message : String(cause);
-}

@@ -10,6 +10,7 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
+import { endsOf } from '../domain/ends.ts';
 import {
   type IncidentInput,
   type IncidentProgress,
@@ -20,8 +21,9 @@ import {
   reported,
 } from '../domain/incident.ts';
 import { diagnose } from './diagnose.ts';
+import { innermost } from './errors.ts';
 import { incidentProgress, reportSignal } from './messages.ts';
-import { inTurn } from './turns.ts';
+import { turnTaker } from './turns.ts';
 
 /** A long incident is continued in a new history from this length on. */
 const longest = 2000;
@@ -34,6 +36,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   const { problems = [], runs = [] } = input.carried ?? {};
   const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
   setHandler(incidentProgress, () => progress);
+  const inTurn = turnTaker(input.inventory, input.atOnce);
   setHandler(reportSignal, (reports) => {
     for (const report of reports) reported(problems, report, Date.now());
   });
@@ -66,7 +69,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     runs.push(run);
     show('waiting for its turn');
     try {
-      await inTurn(input.inventory, input.atOnce, async () => {
+      await inTurn({ key: run.run, ends: endsOf(input.target) }, async () => {
         show('diagnosing');
         const { inventory, target, requester, windowMs, propose, visible } = input;
         const { kind, says, remediation } = await executeChild(diagnose, {
@@ -92,12 +95,6 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
 /** `20261124-0912-ab3f01`, as everywhere; in a workflow time and chance are the engine's own. */
 const newRun = (): string =>
   `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${uuid4().slice(0, 6)}`;
-
-function innermost(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  return inner instanceof Error ? inner.message : String(inner);
-}
 
 function details({ phase, target, problems, runs }: IncidentProgress): string {
   return [

@@ -1,5 +1,6 @@
 export { diagnose } from './diagnose.ts';
 export { remediate } from './remediate.ts';
+export { rollout } from './rollout.ts';
 export { change } from './change.ts';
 export { permit } from './permit.ts';
 export { rollback } from './rollback.ts';

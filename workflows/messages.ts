@@ -1,12 +1,15 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Asker } from './turns.ts';
 import type { Decision, RecordedDecision } from '../domain/approval.ts';
 import type { IncidentProgress, Report } from '../domain/incident.ts';
 import type { AuditProgress } from '../domain/audit.ts';
+import type { RolloutProgress } from '../domain/rollout.ts';
 import type { ChangeProgress, DiagnoseProgress, RemediateProgress } from '../domain/runs.ts';
 
 export const diagnoseProgress = defineQuery<DiagnoseProgress>('progress');
 export const remediateProgress = defineQuery<RemediateProgress>('progress');
 export const auditProgress = defineQuery<AuditProgress>('progress');
+export const rolloutProgress = defineQuery<RolloutProgress>('progress');
 export const changeProgress = defineQuery<ChangeProgress>('progress');
 
 /** Decides on a plan and says at once whether it counts, and why not. */
@@ -18,11 +21,11 @@ export const decision = defineSignal<[Decision]>('decision');
 export const reportSignal = defineSignal<[Report[]]>('report');
 export const incidentProgress = defineQuery<IncidentProgress>('progress');
 
-/** An incident asks for its turn to diagnose, by its workflow id, and gives it back. */
-export const ask = defineSignal<[string]>('ask');
-export const giveBack = defineSignal<[string]>('giveBack');
-/** It is the incident's turn. */
-export const turn = defineSignal('turn');
+/** Somebody asks for a turn to diagnose, and gives it back. */
+export const ask = defineSignal<[Asker]>('ask');
+export const giveBack = defineSignal<[Asker]>('giveBack');
+/** It is their turn; carries which of theirs. */
+export const turn = defineSignal<[string]>('turn');
 
 /** Lets things go on after a stop; carries who says so. */
 export const resume = defineSignal<[string]>('resume');

@@ -4,19 +4,21 @@ import { UserError, exit, print } from '../output.ts';
 
 export const cancel = new Command('cancel')
   .description('cancel a run: what is in progress ends, and a change that is not confirmed is put back')
-  .argument('<run>', runHelp)
+  .argument('<run>', `${runHelp}, or of a rollout`)
   .addOption(inventoryOption())
   .addHelpText('after', '\nExample:\n  undrop cancel last\n')
   .action(async (text: string, { inventory }: { inventory?: string }) => {
     await withSession(inventory, async (session) => {
-      const [{ findRun }, { endOf }] = await Promise.all([
+      const [{ findRun }, { findRollout }, { endOf }] = await Promise.all([
         import('../../client/runs.ts'),
+        import('../../client/rollouts.ts'),
         import('../../client/plans.ts'),
       ]);
-      const run = await findRun(session, text);
+      const rollout = await findRollout(session, text);
+      const run = rollout?.name ?? (await findRun(session, text));
       const { client } = session.engine;
       let cancelled = 0;
-      for (const id of [`diagnose/${run}`, `remediate/${run}`]) {
+      for (const id of rollout ? [rollout.handle.workflowId] : [`diagnose/${run}`, `remediate/${run}`]) {
         const handle = client.workflow.getHandle(id);
         const running = await handle.describe().then(
           ({ status }) => status.name === 'RUNNING',
@@ -30,6 +32,6 @@ export const cancel = new Command('cancel')
         print(`${id}: ${await endOf(handle)}`);
         cancelled++;
       }
-      if (cancelled === 0) throw new UserError(`nothing of run ${run} is in progress`, exit.unchanged);
+      if (cancelled === 0) throw new UserError(`nothing of ${run} is in progress`, exit.unchanged);
     });
   });

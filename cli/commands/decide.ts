@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { needed, policyFor } from '../../domain/approval.ts';
+import { needed } from '../../domain/approval.ts';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { confirmed } from '../confirm.ts';
-import { UserError, exit, paint, print, printJson, progress } from '../output.ts';
+import { UserError, exit, paint, print, printJson } from '../output.ts';
 
 interface Options {
   inventory?: string;
@@ -16,7 +16,7 @@ interface Options {
 
 const decision = (name: 'approve' | 'reject'): Command =>
   new Command(name)
-    .argument('<run>', runHelp)
+    .argument('<run>', `${runHelp}, or of a rollout`)
     .option('--key <file>', 'your private ssh key (default: ~/.ssh/id_ed25519, id_ecdsa or id_rsa)')
     .option('--as <name>', 'the approver that you are (default: whose key it is)')
     .option('--digest <digest>', 'refuse if the plan is not this one (its first 12 digits or more)')
@@ -24,7 +24,7 @@ const decision = (name: 'approve' | 'reject'): Command =>
     .addOption(jsonOption());
 
 export const approve = decision('approve')
-  .description('look at the plan of a run, approve it with your ssh key, and see it through')
+  .description('look at the plan of a run or rollout, approve it with your ssh key, and see it through')
   .option('--reason <text>', 'why, for the record')
   .option('-y, --yes', 'do not ask at the terminal')
   .addHelpText(
@@ -40,33 +40,20 @@ Examples:
   .action((run: string, options: Options) => decideOn(run, 'approve', options));
 
 export const reject = decision('reject')
-  .description('reject the plan of a run, with a reason')
+  .description('reject the plan of a run or rollout, with a reason')
   .requiredOption('--reason <text>', 'why')
   .addHelpText('after', "\nExample:\n  undrop reject last --reason 'not during the sale'\n")
   .action((run: string, options: Options) => decideOn(run, 'reject', options));
 
 async function decideOn(text: string, answer: 'approve' | 'reject', options: Options): Promise<void> {
   await withSession(options.inventory, async (session) => {
-    const [{ findRun, remediationOf }, remediating, plans, { signed: sign }, { interruptible }, render] =
-      await Promise.all([
-        import('../../client/runs.ts'),
-        import('../remediating.ts'),
-        import('../../client/plans.ts'),
-        import('../identity.ts'),
-        import('../interrupt.ts'),
-        import('../render/plan.ts'),
-      ]);
-    const run = await findRun(session, text);
-    const known = await remediationOf(session, run);
-    if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
-    const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
-    const plan = known.open
-      ? await plans.awaitPlan(handle, () => progress('  reading before-values …'))
-      : known.result?.signed;
-    if (!plan) throw new UserError(`run ${run} has no plan: ${known.result?.says ?? 'it ended'}`, exit.unchanged);
-    if (!known.open)
-      throw new UserError(`the plan of run ${run} is already ${known.result?.outcome ?? 'ended'}`, exit.unchanged);
-    const { digest } = plan;
+    const [{ openBy }, plans, { signed: sign }, { interruptible }] = await Promise.all([
+      import('../deciding.ts'),
+      import('../../client/plans.ts'),
+      import('../identity.ts'),
+      import('../interrupt.ts'),
+    ]);
+    const { name, handle, digest, needs, show, follow } = await openBy(session, text);
     if (options.digest !== undefined && (options.digest.length < 12 || !digest.startsWith(options.digest)))
       throw new UserError(
         `the plan is ${digest.slice(0, 12)}, not ${options.digest}; nothing was decided`,
@@ -74,7 +61,7 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
       );
     if (answer === 'approve' && options.json && !options.yes)
       throw new UserError('--json shows no plan; give --yes too');
-    if (!options.json) render.printPlan(plan);
+    if (!options.json) show();
     if (answer === 'approve' && !options.yes && !(await confirmed('Approve exactly this?')))
       throw new UserError('nothing was decided; the plan still waits', exit.unchanged);
     const decision = await sign(
@@ -86,17 +73,14 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
     await plans.decide(handle, decision);
     if (!options.json) print(`${paint.dim(`${answer} by ${decision.principal} recorded`)}`);
     if (answer === 'approve' && (await plans.stillOpen(handle))) {
-      if (options.json) return printJson({ run, outcome: 'open', decision });
-      return print(
-        `it needs ${needed(policyFor(session.inventory.approval, plan.plan, digest).needs)}: somebody else has to agree too`,
-      );
+      if (options.json) return printJson({ run: name, outcome: 'open', decision });
+      return print(`it needs ${needed(needs)}: somebody else has to agree too`);
     }
-    const result = await interruptible(
-      () => remediating.followRemediation(session, handle, options.json === true),
+    const { code, result } = await interruptible(
+      () => follow(options.json === true),
       () => handle.cancel(),
     );
-    if (options.json) printJson({ run, ...result });
-    else render.printRemediation(result);
-    process.exitCode = answer === 'reject' ? exit.ok : remediating.codeOf(result);
+    if (options.json) printJson(result);
+    process.exitCode = answer === 'reject' ? exit.ok : code;
   });
 }

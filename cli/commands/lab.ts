@@ -2,7 +2,7 @@ import { Argument, Command, Option } from 'commander';
 import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
 
 const load = () => import('../../lab/lab.ts');
-const names = ['netns', 'vm', 'kubernetes'] as const;
+const names = ['netns', 'fleet', 'vm', 'kubernetes'] as const;
 type Name = (typeof names)[number];
 const labArgument = (): Argument => new Argument('[lab]', 'which lab (default: netns)').choices(names);
 const labOption = (): Option => new Option('-l, --lab <lab>', 'the same').choices(names);

@@ -3,32 +3,27 @@ import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts
 import { UserError, exit, paint, print, printJson } from '../output.ts';
 
 export const rollback = new Command('rollback')
-  .description('undo the confirmed changes of a run: every value that was read before goes back, and is read again')
-  .argument('<run>', runHelp)
+  .description(
+    'undo the confirmed changes of a run or rollout: every value that was read before goes back, and is read again',
+  )
+  .argument('<run>', `${runHelp}, or of a rollout`)
   .addOption(inventoryOption())
   .addOption(jsonOption())
   .addHelpText('after', '\nExample:\n  undrop rollback last\n')
   .action(async (text: string, { inventory, json }: { inventory?: string; json?: true }) => {
     await withSession(inventory, async (session) => {
-      const [{ diagnosisOf, endedRemediations, findRun }, { rollBack }] = await Promise.all([
+      const [{ findRun }, { findRollout }, { rollBack }, { ofRollout, ofRun }] = await Promise.all([
         import('../../client/runs.ts'),
+        import('../../client/rollouts.ts'),
         import('../../client/plans.ts'),
+        import('../../client/confirmed.ts'),
       ]);
-      const run = await findRun(session, text);
-      // The newest first: each change is undone on the values that the next one found.
-      const confirmed = (await endedRemediations(session, run)).flatMap(({ signed, changes }) =>
-        changes
-          .filter(({ outcome }) => signed !== undefined && outcome === 'confirmed')
-          .map((change) => ({ signed, change }))
-          .toReversed(),
-      );
-      if (confirmed.length === 0) throw new UserError(`run ${run} has no confirmed change to undo`, exit.unchanged);
-      const { path, evidence } = await diagnosisOf(session, run);
+      const rollout = await findRollout(session, text);
+      const run = rollout?.name ?? (await findRun(session, text));
+      const confirmed = rollout ? await ofRollout(session, rollout.handle) : await ofRun(session, run);
+      if (confirmed.length === 0) throw new UserError(`${run} has no confirmed change to undo`, exit.unchanged);
       const undone = [];
-      for (const { signed, change } of confirmed) {
-        if (!signed) continue;
-        const index = signed.plan.changes.findIndex(({ place }) => place === change.place);
-        const input = { remediation: `remediate/${run}`, signed, index, approvals: [], path, evidence };
+      for (const { input, change } of confirmed) {
         // A node that is gone keeps no other from being put back.
         const { state, proof } = await rollBack(session, input, change).catch((error: unknown) => ({
           state: 'failed',

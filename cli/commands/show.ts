@@ -1,10 +1,11 @@
+import type { WorkflowHandle } from '@temporalio/client';
 import { Command } from 'commander';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { paint, print, printJson, wrapped } from '../output.ts';
 
 export const show = new Command('show')
   .description('show what a run found, planned, decided and did')
-  .argument('<run>', runHelp)
+  .argument('<run>', `${runHelp}, or of a rollout`)
   .option('-a, --all', 'list every cause that was ruled out or not tested')
   .addOption(inventoryOption())
   .addOption(jsonOption())
@@ -13,13 +14,16 @@ export const show = new Command('show')
     await withSession(
       inventory,
       async (session) => {
-        const [lookup, { progressOf }, render, { printStep }, { printDiagnosis }] = await Promise.all([
+        const [lookup, { findRollout }, { progressOf }, render, { printStep }, { printDiagnosis }] = await Promise.all([
           import('../../client/runs.ts'),
+          import('../../client/rollouts.ts'),
           import('../../client/plans.ts'),
           import('../render/plan.ts'),
           import('../render/conclusion.ts'),
           import('../render/diagnosis.ts'),
         ]);
+        const rollout = await findRollout(session, text);
+        if (rollout) return showRollout(rollout, json);
         const run = await lookup.findRun(session, text);
         const diagnosis = await lookup.diagnosisOf(session, run);
         const conclusion = await lookup.conclusionOf(diagnosis);
@@ -44,3 +48,18 @@ export const show = new Command('show')
       'reader',
     );
   });
+
+async function showRollout({ name, handle }: { name: string; handle: WorkflowHandle }, json?: true): Promise<void> {
+  const [{ rolloutNow }, render] = await Promise.all([
+    import('../../client/rollouts.ts'),
+    import('../render/rollout.ts'),
+  ]);
+  const now = await rolloutNow(handle);
+  if (json) return printJson({ rollout: name, ...now });
+  if (now.signed) render.printRollout(now.signed);
+  if ('outcome' in now) return render.printRolloutEnd(now);
+  print(render.rolloutLine(now.phase, now.wave, now.rows));
+  now.rows.forEach(render.printRow);
+  if (now.phase === 'waiting for approval')
+    print(`\n${paint.dim('next')}  undrop approve ${name}, or undrop reject ${name} --reason '...'`);
+}

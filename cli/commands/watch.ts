@@ -4,20 +4,38 @@ import { exit, paint, print } from '../output.ts';
 
 export const watch = new Command('watch')
   .description('follow a run to its end, also one that was interrupted: it goes on here')
-  .argument('<run>', runHelp)
+  .argument('<run>', `${runHelp}, or of a rollout`)
   .addOption(inventoryOption())
   .addHelpText('after', '\n^C stops watching; the run itself is not cancelled.\n\nExample:\n  undrop watch last\n')
   .action(async (text: string, { inventory }: { inventory?: string }) => {
     process.once('SIGINT', () => process.exit(exit.interrupted));
     await withSession(inventory, async (session) => {
-      const [{ conclusionOf, findRun, remediationOf }, { followDiagnosis }, remediating, render, { printDiagnosis }] =
-        await Promise.all([
-          import('../../client/runs.ts'),
-          import('../diagnosing.ts'),
-          import('../remediating.ts'),
-          import('../render/plan.ts'),
-          import('../render/diagnosis.ts'),
+      const [
+        { conclusionOf, findRun, remediationOf },
+        { findRollout },
+        { followDiagnosis },
+        remediating,
+        render,
+        { printDiagnosis },
+      ] = await Promise.all([
+        import('../../client/runs.ts'),
+        import('../../client/rollouts.ts'),
+        import('../diagnosing.ts'),
+        import('../remediating.ts'),
+        import('../render/plan.ts'),
+        import('../render/diagnosis.ts'),
+      ]);
+      const rollout = await findRollout(session, text);
+      if (rollout) {
+        const [{ codeOfRollout, followRollout }, { printRolloutEnd }] = await Promise.all([
+          import('../rolling.ts'),
+          import('../render/rollout.ts'),
         ]);
+        const done = await followRollout(rollout.handle, false);
+        printRolloutEnd(done);
+        process.exitCode = codeOfRollout(done);
+        return;
+      }
       const run = await findRun(session, text);
       const { client } = session.engine;
       const diagnosis = await followDiagnosis(client.workflow.getHandle(`diagnose/${run}`), false);

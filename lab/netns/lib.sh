@@ -1,5 +1,5 @@
 # Words for lab scripts: `on NS command…`, `spawn NAME NS command…`, `reap NAME`. Everything carries the prefix $P.
-P=undrop
+P=${P:-undrop}
 STATE=/run/undrop-lab/$P
 HERE=${UNDROP_LAB_HOME:?set by the lab runner}
 

@@ -2,11 +2,13 @@
 
 A frame whose transmit checksum is left to the hardware carries only a partial one. A real card completes it. This wire
 does so only for frames from RIGHT, like a card on the LEFT whose offload is broken, so that the receiver on the right
-sees a bad checksum. wire.py [--corrupt] LEFT RIGHT
+sees a bad checksum. wire.py [--corrupt | --hurting FILE] LEFT RIGHT
 --corrupt completes both ways and damages the last byte of each UDP datagram: real corruption, whatever the offloads.
+--hurting is a card on the LEFT that completes every other datagram, and sends none while FILE exists.
 """
 
 import argparse
+import os
 import select
 import socket
 import struct
@@ -16,6 +18,7 @@ PACKET_OUTGOING = 4
 
 args = argparse.ArgumentParser()
 args.add_argument('--corrupt', action='store_true')
+args.add_argument('--hurting')
 args.add_argument('left')
 args.add_argument('right')
 args = args.parse_args()
@@ -59,6 +62,21 @@ def damaged(frame):
     return frame[:-1] + bytes([frame[-1] ^ 0xFF]) if is_udp else frame
 
 
+seen = 0
+
+
+def hurt(frame):
+    """Nothing while the file exists; else every other datagram is completed."""
+    global seen
+    whole = finished(frame)
+    if frame[12:14] == b'\x08\x00' and os.path.exists(args.hurting):
+        return None
+    if whole == frame:
+        return frame
+    seen += 1
+    return whole if seen % 2 else frame
+
+
 left, right = opened(args.left), opened(args.right)
 other = {left: right, right: left}
 while True:
@@ -71,6 +89,10 @@ while True:
                 frame = damaged(finished(frame))
             elif sock is right:
                 frame = finished(frame)
+            elif args.hurting:
+                frame = hurt(frame)
+            if frame is None:
+                continue
             other[sock].send(frame)
         except OSError:
             pass  # a frame that does not fit is lost, as on a real wire

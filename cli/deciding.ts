@@ -1,0 +1,74 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import { findRollout, awaitRollout, rolloutNow } from '../client/rollouts.ts';
+import { awaitPlan } from '../client/plans.ts';
+import { findRun, remediationOf } from '../client/runs.ts';
+import { type Need, needsFor } from '../domain/approval.ts';
+import { UserError, exit, progress } from './output.ts';
+import { codeOf, followRemediation } from './remediating.ts';
+import { printPlan, printRemediation } from './render/plan.ts';
+import { printRollout, printRolloutEnd, rolloutLine } from './render/rollout.ts';
+import { codeOfRollout, followRollout } from './rolling.ts';
+import type { Session } from './session.ts';
+
+/** Something that waits for people: the plan of a run, or a rollout. */
+export interface Open {
+  name: string;
+  handle: WorkflowHandle;
+  digest: string;
+  needs: readonly Need[];
+  show: () => void;
+  /** Sees it through. @returns the exit code, and what `--json` prints */
+  follow: (quiet: boolean) => Promise<{ code: number; result: object }>;
+}
+
+/** @throws UserError where nothing of this name waits for anybody */
+export async function openBy(session: Session, text: string): Promise<Open> {
+  return (await openRollout(session, text)) ?? openPlan(session, text);
+}
+
+async function openRollout(session: Session, text: string): Promise<Open | undefined> {
+  const found = await findRollout(session, text);
+  if (!found) return undefined;
+  const { name, handle } = found;
+  const signed = await awaitRollout(handle, ({ phase, wave, rows }) => progress(rolloutLine(phase, wave, rows)));
+  const now = await rolloutNow(handle);
+  if (!signed || 'outcome' in now)
+    throw new UserError(`rollout ${name} is over: ${'outcome' in now ? `${now.outcome}, ${now.says}` : 'it ended'}`, exit.unchanged); // prettier-ignore
+  return {
+    name,
+    handle,
+    digest: signed.digest,
+    needs: needsFor(session.inventory.approval, signed.rollout.risk),
+    show: () => printRollout(signed),
+    follow: async (quiet) => {
+      const result = await followRollout(handle, quiet);
+      if (!quiet) printRolloutEnd(result);
+      return { code: codeOfRollout(result), result: { rollout: name, ...result } };
+    },
+  };
+}
+
+async function openPlan(session: Session, text: string): Promise<Open> {
+  const run = await findRun(session, text);
+  const known = await remediationOf(session, run);
+  if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
+  const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
+  const signed = known.open
+    ? await awaitPlan(handle, () => progress('  reading before-values …'))
+    : known.result?.signed;
+  if (!signed) throw new UserError(`run ${run} has no plan: ${known.result?.says ?? 'it ended'}`, exit.unchanged);
+  if (!known.open)
+    throw new UserError(`the plan of run ${run} is already ${known.result?.outcome ?? 'ended'}`, exit.unchanged);
+  return {
+    name: run,
+    handle,
+    digest: signed.digest,
+    needs: needsFor(session.inventory.approval, signed.plan.risk),
+    show: () => printPlan(signed),
+    follow: async (quiet) => {
+      const result = await followRemediation(session, handle, quiet);
+      if (!quiet) printRemediation(result);
+      return { code: codeOf(result), result: { run, ...result } };
+    },
+  };
+}

@@ -1,0 +1,93 @@
+import { ApplicationFailure, condition, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { type ApprovalPolicy, type Decision, type RecordedDecision, outcome, refusal } from '../domain/approval.ts';
+import { causeOf } from './errors.ts';
+import { decide, decision as decisionSignal } from './messages.ts';
+
+const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
+const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
+
+const mostRefusals = 100;
+
+/** Takes people's decisions, by update or signal, and knows when enough of them came. */
+export class Ballot {
+  /** Decisions that count, with their signatures. */
+  readonly counted: Decision[] = [];
+  private readonly recorded: RecordedDecision[];
+  private policy: ApprovalPolicy | undefined;
+
+  /** @param recorded every decision that comes is added here, also those that do not count */
+  constructor(recorded: RecordedDecision[]) {
+    this.recorded = recorded;
+    const validate = (one: Decision): void => this.validate(one);
+    setHandler(
+      decide,
+      async (one) => {
+        const said = await this.record(one);
+        if (said.refused !== undefined) throw ApplicationFailure.nonRetryable(said.refused, 'Refused');
+        return said;
+      },
+      { validator: validate, description: 'Approve or reject the plan by its digest' },
+    );
+    setHandler(decisionSignal, async (one) => void (await this.record(one)));
+  }
+
+  /** From now on people can decide, by these rules. */
+  open(policy: ApprovalPolicy): void {
+    this.policy = policy;
+  }
+
+  /** Waits until enough people approved, one rejected, or the time is over. Silence never approves. */
+  async decided(): Promise<'approved' | 'rejected' | 'expired'> {
+    const { policy } = this;
+    if (!policy) return 'expired';
+    const stands = (): ReturnType<typeof outcome> => outcome(policy, this.recorded);
+    await condition(() => stands() !== 'open', Math.max(1, policy.expiresAt - Date.now()));
+    const last = stands();
+    return last === 'open' ? 'expired' : last;
+  }
+
+  /** Who rejected it, and why. */
+  rejection(): string {
+    const last = this.recorded.findLast(({ decision, refused }) => decision === 'reject' && refused === undefined);
+    return `${last?.principal ?? 'somebody'} rejected it: ${last?.reason ?? ''}`;
+  }
+
+  private validate(decision: Decision): void {
+    const why = this.policy ? refusal(this.policy, this.recorded, decision, Date.now()) : 'there is no plan yet';
+    if (why !== undefined) throw ApplicationFailure.nonRetryable(why, 'Refused');
+  }
+
+  private async record(decision: Decision): Promise<RecordedDecision> {
+    const recorded: RecordedDecision = { decision: 'reject', principal: '', reason: '', at: Date.now() };
+    try {
+      wellFormed(decision);
+      Object.assign(recorded, {
+        decision: decision.decision,
+        principal: decision.principal,
+        reason: decision.reason,
+        ...(decision.via !== undefined && { via: decision.via }),
+      });
+      this.validate(decision);
+      await quick.authenticate(workflowInfo().workflowId, decision);
+      // Another decision may have come in while the signature was checked.
+      this.validate(decision);
+      this.counted.push(decision);
+    } catch (error) {
+      recorded.refused = causeOf(error);
+    }
+    // Refusals are kept as a trail, but not without end: anybody who can signal can send them.
+    const refusals = this.recorded.filter(({ refused }) => refused !== undefined).length;
+    if (recorded.refused === undefined || refusals < mostRefusals) this.recorded.push(recorded);
+    return recorded;
+  }
+}
+
+/** A signal may carry anything. @throws ApplicationFailure for what is no decision */
+function wellFormed(decision: unknown): void {
+  const fields = typeof decision === 'object' && decision !== null ? (decision as Record<string, unknown>) : {};
+  const texts = ['digest', 'decision', 'principal', 'reason', 'signature'].map((name) => fields[name]);
+  const plain = [...texts, fields['via'] ?? ''].every((text) => typeof text === 'string' && text.length <= 2000);
+  if (!plain || !['approve', 'reject'].includes(String(fields['decision'])))
+    throw ApplicationFailure.nonRetryable('that is no decision', 'Refused');
+}

@@ -1,0 +1,254 @@
+import {
+  CancellationScope,
+  allHandlersFinished,
+  condition,
+  executeChild,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { endsOf } from '../domain/ends.ts';
+import {
+  type Part,
+  type PartDiagnosis,
+  type RolloutInput,
+  type RolloutProgress,
+  type RolloutResult,
+  type RolloutRow,
+  endOf,
+  tally,
+} from '../domain/rollout.ts';
+import { type ChangeInput, type DiagnoseResult, type Site, changeId } from '../domain/runs.ts';
+import { publish } from './attributes.ts';
+import { Ballot } from './ballot.ts';
+import { diagnose } from './diagnose.ts';
+import { causeOf, innermost } from './errors.ts';
+import { rolloutProgress } from './messages.ts';
+import { rollback } from './rollback.ts';
+import { changed } from './start-change.ts';
+import { turnTaker } from './turns.ts';
+
+const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
+const node = proxyActivities<Activities>({ startToCloseTimeout: '5m', heartbeatTimeout: '2s', retry });
+const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
+
+type Ended = Pick<RolloutResult, 'outcome' | 'says'>;
+
+/** One remedy for many targets: diagnosed, planned and approved together, then carried out in waves, the canary first. */
+export async function rollout(input: RolloutInput): Promise<RolloutResult> {
+  const { workflowId } = workflowInfo();
+  const name = workflowId.replace(/^rollout\//, '');
+  const rows = input.targets.map((target): RolloutRow => ({ target, state: 'waiting', says: '', changes: [] }));
+  const progress: RolloutProgress = { phase: 'diagnosing', rows, decisions: [] };
+  setHandler(rolloutProgress, () => progress);
+  const ballot = new Ballot(progress.decisions);
+  const found = new Map<string, DiagnoseResult>();
+  const inTurn = turnTaker(input.inventory, input.atOnce);
+
+  let ended: Ended;
+  try {
+    ended = await steps();
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    for (const row of rows) if (row.state !== 'confirmed') row.says ||= 'it was cancelled';
+    ended = { outcome: 'cancelled', says: `it was cancelled (${tally(rows)}); what was confirmed before stays` };
+  }
+  return CancellationScope.nonCancellable(async () => {
+    await condition(allHandlersFinished);
+    const { signed, decisions } = progress;
+    const whole = { ...ended, rows, decisions, ...(signed && { signed }) };
+    const report = await quick.writeRollout(name, whole).catch(causeOf);
+    show('done');
+    const written = report.endsWith('.md');
+    return written
+      ? { ...whole, report }
+      : { ...whole, says: `${whole.says}; the report could not be written (${report})` };
+  });
+
+  async function steps(): Promise<Ended> {
+    show('diagnosing');
+    await Promise.all(rows.map(examine));
+    show('planning');
+    const { signed, policy, skipped } = await node.planRollout(
+      name,
+      input,
+      rows.flatMap(({ target }) => partOf(target)),
+    );
+    for (const { target, why } of skipped) stand(target, 'skipped', why);
+    if (!signed || !policy) return { outcome: 'no-remedy', says: 'there is no plan for any of the targets' };
+    progress.signed = signed;
+    for (const [at, wave] of signed.rollout.waves.entries())
+      for (const { target, node: name_, zone } of wave) Object.assign(rowOf(target), { node: name_, wave: at + 1, state: 'planned', ...(zone && { zone }) }); // prettier-ignore
+    ballot.open(policy);
+    show('waiting for approval');
+    const decided = await ballot.decided();
+    if (decided === 'expired') return { outcome: 'expired', says: 'nobody decided in time, so nothing was changed' };
+    if (decided === 'rejected') return { outcome: 'rejected', says: ballot.rejection() };
+    for (const [at, wave] of signed.rollout.waves.entries()) {
+      progress.wave = at + 1;
+      show('changing');
+      await carryOut(wave, signed.rollout.waves.slice(at + 1).flat());
+      if (tooMany()) break;
+    }
+    const stopped = tooMany();
+    for (const row of rows) if (row.state === 'planned') Object.assign(row, { state: 'not started', says: '' });
+    // Once begun it is done to its end: a fleet that is half put back would be the worst of all.
+    if (stopped) await CancellationScope.nonCancellable(putBack);
+    return endOf(
+      rows.filter(({ wave }) => wave !== undefined),
+      stopped,
+    );
+  }
+
+  /** The first diagnosis of a target. One that fails keeps no other from being looked at. */
+  async function examine(row: RolloutRow, at: number): Promise<void> {
+    const result = await look(row, `${name}-${at + 1}`, 'diagnosing');
+    if (typeof result === 'string') return stand(row.target, 'skipped', result);
+    if (result.roots.length === 0) return stand(row.target, 'skipped', result.says);
+    found.set(row.target, result);
+    stand(row.target, 'waiting', result.says);
+  }
+
+  /** Diagnoses a target, now or again. @returns why it could not be */
+  async function look(row: RolloutRow, run: string, state: RolloutRow['state']): Promise<DiagnoseResult | string> {
+    const { inventory, requester, windowMs, visible } = input;
+    const { target } = row;
+    try {
+      return await inTurn({ key: run, ends: endsOf(target) }, async () => {
+        stand(target, state, '');
+        return executeChild(diagnose, {
+          workflowId: `diagnose/${run}`,
+          memo: { target },
+          staticSummary: `for ${workflowId}`,
+          args: [{ inventory, target, requester, windowMs, visible, propose: false }],
+        });
+      });
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      return innermost(error);
+    }
+  }
+
+  /** Nodes go one after another until one is cured; those after it together. */
+  async function carryOut(wave: readonly Part[], untouched: readonly Part[]): Promise<void> {
+    const queue = [...wave];
+    const cured = (): boolean => rows.some(({ state }) => state === 'confirmed');
+    for (let part; !cured() && !tooMany() && (part = queue.shift()) !== undefined;)
+      if (await stillSo(part)) await carry(part, untouched, 0);
+    if (tooMany()) return;
+    // All are looked at before any is changed: what probes of a change lose would be found in the others' counters.
+    const sick = (await Promise.all(queue.map(async (part) => ((await stillSo(part)) ? [part] : [])))).flat();
+    const perNode = [...Map.groupBy(sick, (part) => part.node).values()];
+    await Promise.all(perNode.map(async (parts, at) => {
+      for (const part of parts) await carry(part, untouched, at);
+    })); // prettier-ignore
+  }
+
+  /** Whether a fresh diagnosis finds on a target what its plan is for. */
+  async function stillSo({ target, plan }: Part): Promise<boolean> {
+    const again = await look(rowOf(target), `${plan.run}-again`, 'diagnosing again');
+    if (typeof again === 'string') stand(target, 'refused', `it could not be diagnosed again: ${again}`);
+    else if (again.kind === 'no-loss') stand(target, 'healed', 'its loss ended by itself; nothing was changed');
+    else {
+      const { roots, says } = again;
+      const missing = plan.changes.find(({ cause, place }) => !roots.some((root) => root.cause === cause && root.place === place)); // prettier-ignore
+      if (!missing) return true;
+      stand(target, 'refused', `diagnosed again it is not ${missing.cause} at ${missing.place}: ${says}`);
+    }
+    return false;
+  }
+
+  async function carry(part: Part, untouched: readonly Part[], at: number): Promise<void> {
+    const row = rowOf(part.target);
+    stand(part.target, 'changing', '');
+    const control = input.rules.control ? untouched[at % Math.max(1, untouched.length)] : undefined;
+    for (const index of part.plan.changes.keys()) {
+      const result = await changed(input.inventory, inputOf(part, index, control));
+      row.changes.push(result);
+      if (result.outcome === 'confirmed') continue;
+      const state = result.outcome === 'healed' || result.outcome === 'refused' ? result.outcome : 'failed';
+      if (index === 0 || state === 'failed') return stand(part.target, state, result.says);
+    }
+    stand(part.target, 'confirmed', row.changes.map(({ says }) => says).join('; '));
+  }
+
+  /** The newest first. A node that is gone keeps no other from being put back. */
+  async function putBack(): Promise<void> {
+    show('putting back');
+    const parts = progress.signed?.rollout.waves.flat() ?? [];
+    for (const row of rows.toReversed()) {
+      const part = parts.find(({ target }) => target === row.target);
+      const kept = row.changes.filter(({ outcome }) => outcome === 'confirmed').toReversed();
+      if (!part || kept.length === 0) continue;
+      row.undone = [];
+      for (const one of kept) {
+        const index = part.plan.changes.findIndex(({ place }) => place === one.place);
+        const undone = await executeChild(rollback, {
+          workflowId: changeId(input.inventory, one.node),
+          staticSummary: `undo ${one.id} at ${one.place}`,
+          args: [inputOf(part, index), one],
+        }).catch((error: unknown) => ({ state: 'failed', proof: [innermost(error)] }));
+        row.undone.push({ place: one.place, ...undone });
+      }
+      const back = row.undone.every(({ state }) => state === 'reverted' || state === 'none');
+      if (row.state === 'confirmed')
+        stand(row.target, back ? 'undone' : 'not undone', back ? 'it helped, and was put back with the others' : 'it could not be put back'); // prettier-ignore
+      else if (!back) stand(row.target, 'not undone', row.says);
+    }
+    for (const row of rows)
+      if (row.changes.some(({ outcome }) => ['conflict', 'stuck', 'unknown'].includes(outcome)))
+        stand(row.target, 'not undone', row.says);
+  }
+
+  function inputOf(part: Part, index: number, control?: Part): ChangeInput {
+    const other = control && siteOf(control, 0);
+    return {
+      ...siteOf(part, index),
+      remediation: workflowId,
+      approvals: ballot.counted,
+      ...(progress.signed && { rollout: progress.signed.digest }),
+      ...(other && { control: other }),
+    };
+  }
+
+  function siteOf({ target, plan, digest }: Part, index: number): Site {
+    const { path, evidence } = found.get(target) ?? { path: { text: target, places: [] }, evidence: { first: '', parts: [] } }; // prettier-ignore
+    return { signed: { plan, digest }, index, path: path as Site['path'], evidence };
+  }
+
+  function partOf(target: string): PartDiagnosis[] {
+    const diagnosis = found.get(target);
+    if (!diagnosis) return [];
+    const { run, path, evidence, runbook, conclusion } = diagnosis;
+    return [{ target, run, path, evidence, runbook, conclusion }];
+  }
+
+  function rowOf(target: string): RolloutRow {
+    const row = rows.find((one) => one.target === target);
+    if (!row) throw new Error(`${target} is not of this rollout`);
+    return row;
+  }
+
+  function stand(target: string, state: RolloutRow['state'], says: string): void {
+    Object.assign(rowOf(target), { state, says });
+    describe();
+  }
+
+  function tooMany(): boolean {
+    return rows.filter(({ state }) => state === 'failed').length > input.rules.maxFailed;
+  }
+
+  function show(phase: RolloutProgress['phase']): void {
+    progress.phase = phase;
+    publish(input.visible, { phase });
+    describe();
+  }
+
+  function describe(): void {
+    const lines = rows.map((row) => `- ${row.target}: **${row.state}** ${row.says}`);
+    setCurrentDetails([`**${progress.phase}**: ${tally(rows)}`, ...lines].join('\n').slice(0, 8000));
+  }
+}
