@@ -42,7 +42,7 @@ export async function setUp(what: 'demo' | 'tests', tell: (line: string) => void
   // What labs are made of takes minutes to build, once: said here, and not inside a test that seems to hang.
   tell('building the guest of the VM lab, once');
   await build('vm');
-  tell('unpacking Prometheus and Alertmanager, once');
+  tell('unpacking Prometheus, Alertmanager and node exporter, once');
   await $({ quiet: true })`sh ${fileURLToPath(new URL('alerting/build.sh', import.meta.url))}`.catch(
     failed('unpacking Prometheus and Alertmanager'),
   );

@@ -1,32 +1,21 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { Alert } from '../domain/alert.ts';
 import { readJson } from '../gateway/json.ts';
 import { type Normalised, normalised } from '../gateway/kinds/index.ts';
 import { Targets, aim } from '../gateway/targets.ts';
 import { type Verified, verified } from '../gateway/verify.ts';
+import { Alerting, rules, runProgram, shipped, shippedYaml } from './support/alerting.ts';
 import { root } from './support/imports.ts';
-import { real, sh } from './support/machine.ts';
+import { real } from './support/machine.ts';
 import { freePort } from './support/sshd.ts';
 import { until } from './support/until.ts';
 
-const alerts = join(root, 'deploy/alerts');
-const run = join(root, 'lab/alerting/run.sh');
 /** Downloads Debian's packages the first time. */
 const fetchMs = 300_000;
-
-interface Rule {
-  alert: string;
-  labels: Record<string, string>;
-  annotations: Record<string, string>;
-}
-const yaml = (file: string): unknown => parse(readFileSync(join(alerts, file), 'utf8'), { merge: true });
-const rules = (yaml('undrop-rules.yaml') as { groups: { rules: Rule[] }[] }).groups.flatMap((group) => group.rules);
 
 test.each(rules)(
   '$alert is routed to undrop, has a severity, and says what a reader needs',
@@ -44,7 +33,7 @@ test('every rule has a case in which it fires, and one in which it does not', ()
     alertname: string;
     exp_alerts: unknown[];
   }
-  const tests = (yaml('undrop-rules.test.yaml') as { tests: { alert_rule_test: Case[] }[] }).tests;
+  const tests = (shippedYaml('undrop-rules.test.yaml') as { tests: { alert_rule_test: Case[] }[] }).tests;
   const cases = tests.flatMap((one) => one.alert_rule_test);
   const names = (fires: boolean) => [...new Set(cases.filter((one) => one.exp_alerts.length > 0 === fires).map((one) => one.alertname))].toSorted(); // prettier-ignore
   const all = rules.map(({ alert }) => alert).toSorted();
@@ -60,14 +49,13 @@ real(
   'dpkg',
 )('with the real programs', () => {
   const token = 'contract-test-0123456789abcdef';
-  const scratch = mkdtempSync(join(tmpdir(), 'undrop-alerting-'));
   const got: { how: Verified; said: Normalised }[] = [];
-  let alertmanager: ChildProcess | undefined;
+  let alerting: Alerting | undefined;
   let receiver: Server | undefined;
   let url = '';
 
   beforeAll(async () => {
-    sh('sh', join(root, 'lab/alerting/build.sh'));
+    alerting = new Alerting();
     receiver = createServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -84,35 +72,21 @@ real(
         response.end();
       });
     });
-    const [port, own] = [await freePort(), await freePort()];
+    const port = await freePort();
     receiver.listen(port, '127.0.0.1');
-    const file = readFileSync(join(alerts, 'alertmanager.yaml'), 'utf8')
-      .replace('https://undrop.example/hooks/alertmanager', `http://127.0.0.1:${port}/hooks/alertmanager`)
-      .replace('/etc/alertmanager/undrop-token', join(scratch, 'token'))
-      .replace('group_wait: 10s', 'group_wait: 200ms')
-      .replace('group_interval: 1m', 'group_interval: 500ms');
-    writeFileSync(join(scratch, 'alertmanager.yaml'), file);
-    writeFileSync(join(scratch, 'token'), token);
-    url = `http://127.0.0.1:${own}`;
-    const words = [`--config.file=${scratch}/alertmanager.yaml`, `--storage.path=${scratch}/data`, `--web.listen-address=127.0.0.1:${own}`, '--cluster.listen-address=']; // prettier-ignore
-    alertmanager = spawn('sh', [run, 'prometheus-alertmanager', ...words], { stdio: 'ignore' });
-    await until(
-      'Alertmanager is ready',
-      async () => (await fetch(`${url}/-/ready`).catch(() => undefined))?.ok,
-      30_000,
-    );
+    url = `http://${await alerting.alertmanager(`http://127.0.0.1:${port}/hooks/alertmanager`, token)}`;
   }, fetchMs);
 
-  afterAll(() => {
-    alertmanager?.kill();
+  afterAll(async () => {
+    await alerting?.close();
     receiver?.close();
-    rmSync(scratch, { recursive: true, force: true });
   });
 
-  test("promtool and amtool accept the rules, their tests and Alertmanager's configuration", () => {
-    const said = (...words: string[]) => execFileSync('sh', [run, ...words], { encoding: 'utf8', cwd: alerts });
+  test('promtool and amtool accept the rules, their tests and the configurations', () => {
+    const said = (...words: string[]) => execFileSync('sh', [runProgram, ...words], { encoding: 'utf8', cwd: shipped });
     expect(said('promtool', 'check', 'rules', 'undrop-rules.yaml')).toContain(`SUCCESS: ${rules.length} rules`);
     expect(said('promtool', 'test', 'rules', 'undrop-rules.test.yaml')).toContain('SUCCESS');
+    expect(said('promtool', 'check', 'config', 'prometheus.yaml')).toContain('SUCCESS');
     expect(said('amtool', 'check-config', 'alertmanager.yaml')).toContain('SUCCESS');
   });
 

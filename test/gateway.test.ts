@@ -5,12 +5,10 @@ import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import type { Session } from '../cli/session.ts';
 import { currentStop } from '../client/stop.ts';
-import { parseConfig } from '../gateway/config.ts';
-import { type Serving, serve } from '../gateway/serve.ts';
+import type { Serving } from '../gateway/serve.ts';
 import { type IncidentProgress, incidentId } from '../domain/incident.ts';
 import { down, faultNamed, heal, inject, labInventory, up } from '../lab/lab.ts';
-import { loadRunbook } from '../runbooks/load.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { openGateway } from './support/gateway.ts';
 import { Browser, Provider, freePort } from './support/people.ts';
 import { Listener, slackMessage } from './support/slack.ts';
 import { real } from './support/machine.ts';
@@ -99,17 +97,8 @@ real(
     const url = `http://127.0.0.1:${port}`;
     provider.redirects.push(`${url}/callback`);
     await provider.open();
-    const surroundings = async (inventory: typeof own, work: boolean) => {
-      session = await road.session(inventory, work);
-      const { engine, taskQueue } = session;
-      return { reach: { engine, taskQueue, inventory }, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
-    }; // prettier-ignore
-    // The gateway's key is made at its first start; the inventory then trusts it.
-    const config = parseConfig(configText(url, port, await listener.open()), 'gateway.yaml');
-    const first = await serve(config, await surroundings(own, false));
-    await first.close();
-    const gateways = [{ name: 'gateway', key: first.publicKey }];
-    gateway = await serve(config, await surroundings({ ...own, approval: { ...own.approval, gateways } }, true));
+    const config = configText(url, port, await listener.open());
+    ({ gateway, session } = await openGateway(road, config, own));
   }, 180_000);
   afterAll(async () => {
     await gateway?.close();

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Unpacks Debian's Prometheus and Alertmanager into a cache outside the checkout and prints its folder: build.sh.
+# Unpacks Debian's Prometheus, Alertmanager and node exporter into a cache outside the checkout and prints its folder: build.sh.
 # Nothing is installed and no service starts; run.sh runs what is in it.
 set -eu
-PACKAGES='prometheus prometheus-alertmanager'
+PACKAGES='prometheus prometheus-alertmanager prometheus-node-exporter'
 
 here=$(cd "$(dirname "$0")" && pwd)
 digest=$({ cat "$here/build.sh"; dpkg --print-architecture; cat /etc/debian_version; } | sha256sum | cut -c1-12)

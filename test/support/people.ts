@@ -102,6 +102,11 @@ export class Browser {
     await this.page.goto(new URL(path, this.page.url()).href);
   }
 
+  /** Follows the first link whose text fits. */
+  async follows(text: RegExp): Promise<void> {
+    await this.page.getByRole('link', { name: text }).first().click();
+  }
+
   /** Opens what is folded under a heading. */
   async unfold(title: string): Promise<void> {
     await this.page.locator('summary', { hasText: title }).click();

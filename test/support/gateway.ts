@@ -1,0 +1,31 @@
+import type { Session } from '../../cli/session.ts';
+import type { Inventory } from '../../domain/inventory.ts';
+import { parseConfig } from '../../gateway/config.ts';
+import { type Serving, serve } from '../../gateway/serve.ts';
+import { loadRunbook } from '../../runbooks/load.ts';
+import { evidenceStore } from '../../worker/worker.ts';
+import type { Road } from './road.ts';
+
+/**
+ * A gateway and a worker in this process, on a road that is open.
+ * @param text its configuration, as in a file
+ * @param inventory what it works on; the gateway's key, which is made at its first start, is added to those that it trusts
+ */
+export async function openGateway(
+  road: Road,
+  text: string,
+  inventory: Inventory,
+): Promise<{ gateway: Serving; session: Session }> {
+  const config = parseConfig(text, 'gateway.yaml');
+  const opened = async (known: Inventory, work: boolean) => {
+    const session = await road.session(known, work);
+    const { engine, taskQueue } = session;
+    const reach = { engine, taskQueue, inventory: known };
+    const surroundings = { reach, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
+    return { session, gateway: await serve(config, surroundings) };
+  };
+  const { gateway: first } = await opened(inventory, false);
+  await first.close();
+  const gateways = [{ name: config.name, key: first.publicKey }];
+  return opened({ ...inventory, approval: { ...inventory.approval, gateways } }, true);
+}
