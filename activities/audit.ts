@@ -93,7 +93,7 @@ export function auditActivities(deps: Deps) {
             return true;
           } catch (error) {
             signal.throwIfAborted();
-            kept.failed[name] = textOf(error).replaceAll(/\s+/g, ' ').slice(0, 160);
+            kept.failed[name] = textOf(error).replaceAll(/\s+/g, ' ').slice(0, 300);
             return false;
           }
         });

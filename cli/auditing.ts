@@ -14,13 +14,13 @@ import type { Session } from './session.ts';
 
 const pollMs = 100;
 
-/** What `audit` and `schedule create` say of an audit. */
+/** What `audit`, `schedule create` and a list of schedules say of an audit. */
 export interface AuditWords {
-  only?: string[];
-  profile?: string;
-  deadline?: string;
-  diagnose?: true;
-  propose?: true;
+  only?: string[] | undefined;
+  profile?: string | undefined;
+  deadline?: string | undefined;
+  diagnose?: boolean;
+  propose?: boolean;
 }
 
 /** @throws UserError for what is no audit */

@@ -15,9 +15,9 @@ const catchupWindow = '10m';
 const answerMs = 10_000;
 
 export interface Rhythm {
-  every?: string;
-  cron?: string;
-  jitter?: string;
+  every?: string | undefined;
+  cron?: string | undefined;
+  jitter?: string | undefined;
 }
 
 /** Schedules of audits of one inventory. Their names are the last part of their ids. */
@@ -27,8 +27,18 @@ export const idOf = ({ inventory }: Session, name: string): string => {
   return `audit/${inventory.name}/${name}`;
 };
 
-/** @throws UserError when it is no rhythm, or there is a schedule of this name already */
-export async function createSchedule(session: Session, name: string, rhythm: Rhythm, input: AuditInput): Promise<ScheduleHandle> {
+/**
+ * @param applied digest of what a list says of it (`schedule apply`)
+ * @param state whether it begins paused, and why
+ * @throws UserError when it is no rhythm, or there is a schedule of this name already
+ */
+export async function createSchedule(
+  session: Session,
+  name: string,
+  rhythm: Rhythm,
+  input: AuditInput,
+  { applied, state = {} }: { applied?: string; state?: { paused?: boolean; note?: string } } = {},
+): Promise<ScheduleHandle> {
   const { every, cron, jitter } = rhythm;
   if ((every === undefined) === (cron === undefined)) throw new UserError('give either --every, such as 1h, or --cron');
   const { engine, taskQueue, inventory } = session;
@@ -50,7 +60,8 @@ export async function createSchedule(session: Session, name: string, rhythm: Rhy
         staticSummary: `audit of ${inventory.name}`,
       },
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow, pauseOnFailure: false },
-      memo: { rhythm: cron ?? `every ${every}` },
+      state,
+      memo: { rhythm: cron ?? `every ${every}`, ...(applied !== undefined && { applied }) },
     });
   } catch (error) {
     if (error instanceof Error && error.name === 'ScheduleAlreadyRunning')
@@ -70,8 +81,13 @@ function millisecondsOf(text: string, option: string): number {
 export const rhythmOf = (memo: Record<string, unknown> | undefined): string =>
   typeof memo?.['rhythm'] === 'string' ? memo['rhythm'] : '';
 
+/** Digest of what a list said of a schedule when it was made; undefined for one that somebody made by hand. */
+export const appliedOf = (memo: Record<string, unknown> | undefined): string | undefined =>
+  typeof memo?.['applied'] === 'string' ? memo['applied'] : undefined;
+
 export interface KnownSchedule {
   name: string;
+  applied: string | undefined;
   rhythm: string;
   paused: boolean;
   note: string;
@@ -86,6 +102,7 @@ export async function schedules({ engine, inventory }: Session): Promise<KnownSc
     if (!scheduleId.startsWith(prefix)) continue;
     found.push({
       name: scheduleId.slice(prefix.length),
+      applied: appliedOf(memo),
       rhythm: rhythmOf(memo),
       paused: state.paused,
       note: state.note ?? '',

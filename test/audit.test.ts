@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:net';
 import { join } from 'node:path';
 import { followAudit, startAudit } from '../cli/auditing.ts';
-import { createSchedule, scheduleOf, trigger } from '../cli/scheduling.ts';
+import { applySchedules } from '../cli/applying.ts';
+import { createSchedule, scheduleOf, schedules, trigger } from '../cli/scheduling.ts';
 import type { Session } from '../cli/session.ts';
 import type { AuditInput, AuditRecord, AuditResult, AuditRow } from '../domain/audit.ts';
 import { Inventory } from '../domain/inventory.ts';
@@ -209,6 +210,39 @@ real(
       expect(await (await undrop('delete', 'hourly')).ended).toBe(0);
       expect((await undrop('show', 'hourly')).stderr).toContain('there is no schedule hourly; there are none');
     }, 120_000);
+
+    test('a list of schedules: made, left as it was, replaced, deleted, and never one that was made by hand', async () => {
+      const file = join(road.data, 'schedules.yaml');
+      const apply = async (list: string): Promise<unknown> => {
+        writeFileSync(file, `schedules: [${list}]`);
+        return applySchedules(away, file, 'chart');
+      };
+      const input = { inventory: 'audit-away', requester: 'alice', visible: true };
+      await createSchedule(away, 'by-hand', { every: '2h' }, input);
+      const is = async (name: string) => (await scheduleOf(away, name)).is;
+      const listed = (...names: string[]) =>
+        until('the server lists them', async () =>
+          (await schedules(away)).map(({ name }) => name).join() === names.join(),
+        ); // prettier-ignore
+      await listed('by-hand');
+      await expect(apply('{ name: by-hand, every: 1h }')).rejects.toThrow(/made the schedule by-hand by hand/);
+      await expect(apply('{ name: a, every: 1h }, { name: a, cron: "0 6 * * *" }')).rejects.toThrow(/the same name/);
+      await expect(apply('{ name: a }')).rejects.toThrow(/schedules.yaml:1 schedules.0: give either every/);
+      const hourly = '{ name: hourly, every: 1h, diagnose: true }';
+      expect(await apply(`${hourly}, { name: nightly, cron: '0 2 * * *' }`)).toEqual([{ name: 'hourly', outcome: 'made' }, { name: 'nightly', outcome: 'made' }]); // prettier-ignore
+      expect((await is('hourly')).action).toMatchObject({ args: [{ inventory: 'audit-away', diagnose: true }] });
+      await listed('by-hand', 'hourly', 'nightly');
+      await (await scheduleOf(away, 'hourly')).handle.pause('alice: rebuilding');
+      expect(await apply(hourly)).toEqual([{ name: 'hourly', outcome: 'as it was' }, { name: 'nightly', outcome: 'deleted' }]); // prettier-ignore
+      await listed('by-hand', 'hourly');
+      await expect(apply('{ name: hourly, cron: no cron }')).rejects.toThrow(/does not take this/);
+      expect(await is('hourly')).toMatchObject({ memo: { rhythm: 'every 1h' }, state: { paused: true } });
+      expect(await apply("{ name: hourly, every: 1h, only: ['a*'] }")).toEqual([{ name: 'hourly', outcome: 'replaced' }]); // prettier-ignore
+      expect(await is('hourly')).toMatchObject({ action: { args: [{ only: ['a*'] }] }, state: { paused: true, note: 'alice: rebuilding' } }); // prettier-ignore
+      expect(await apply('')).toEqual([{ name: 'hourly', outcome: 'deleted' }]);
+      await listed('by-hand');
+      await (await scheduleOf(away, 'by-hand')).handle.delete();
+    }, 60_000);
 
     test('the command: every unreachable node by name, its exit code, and the page in a file', async () => {
       const page = join(road.data, 'page.html');

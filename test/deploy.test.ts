@@ -1,146 +1,27 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { beforeAll, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { rightsOf } from '../cluster/rights.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { Policy } from '../domain/policy.ts';
-import { down, inLab, kubeconfig, kubectl, up } from '../lab/lab.ts';
+import { GatewayConfig, parseConfig } from '../gateway/config.ts';
 import { agentPod } from '../nodes/shells/kubernetes/jobs.ts';
-import { loadRunbook } from '../runbooks/load.ts';
-import { temporalBinary } from '../worker/binary.ts';
-import { Commands } from './support/commands.ts';
+import { buildMs, chart, complaint, containers, helm, items, named, pod, rendered } from './support/chart.ts';
 import { root } from './support/imports.ts';
 import { real, sh } from './support/machine.ts';
-
-const chart = join(root, 'deploy/chart');
-/** Not the namespace that the lab itself makes. */
-const namespace = 'undrop-chart';
-const buildMs = 900_000;
-
-interface Rule {
-  apiGroups: string[];
-  resources: string[];
-  resourceNames?: string[];
-  verbs: string[];
-}
-interface Container {
-  image: string;
-  command?: string[];
-  args?: string[];
-  env?: { name: string; value?: string }[];
-  ports?: unknown[];
-  securityContext: Record<string, unknown>;
-}
-interface Pod {
-  hostPID?: boolean;
-  hostNetwork?: boolean;
-  automountServiceAccountToken?: boolean;
-  tolerations?: object[];
-  volumes?: object[];
-  containers: Container[];
-}
-interface Item {
-  kind: string;
-  metadata: { name: string; namespace?: string };
-  rules?: Rule[];
-  spec?: { template?: { metadata: { labels: Record<string, string> }; spec: Pod } };
-  data?: Record<string, string>;
-}
-
-let helm = '';
-/** What helm prints with these values. @throws Error with its complaint */
-const rendered = (...values: string[]): string =>
-  sh(helm, 'template', 'prod', chart, '--namespace', 'net', ...values.flatMap((value) => ['--set', value]));
-const items = (...values: string[]): Item[] =>
-  parseAllDocuments(rendered(...values)).map((document) => document.toJS() as Item);
-const named = (all: Item[], kind: string, name: string): Item => {
-  const item = all.find((one) => one.kind === kind && one.metadata.name === name);
-  if (!item) throw new Error(`no ${kind} ${name} among ${all.map((one) => `${one.kind} ${one.metadata.name}`).join(', ')}`); // prettier-ignore
-  return item;
-};
-const pod = (all: Item[], kind: string, name: string): Pod => named(all, kind, name).spec?.template?.spec as Pod;
-const containers = (all: Item[]): Container[] => all.flatMap(({ spec }) => spec?.template?.spec.containers ?? []);
-const complaint = (...values: string[]): string => {
-  try {
-    rendered(...values);
-  } catch (error) {
-    return (error as { stderr: string }).stderr;
-  }
-  return '';
-};
+import { asked, granted, listed } from './support/rights.ts';
 
 const worker = 'temporal.address=temporal.example:7233';
-
-/** Each right as `scope verb group/resource`; scope is `cluster`, `own` or another namespace. */
-const granted = (all: Item[]): string[] =>
-  all
-    .flatMap(({ rules = [], metadata }) =>
-      rules.flatMap(({ apiGroups, resources, verbs, resourceNames = [] }) => {
-        const scope = metadata.namespace === 'net' ? 'own' : (metadata.namespace ?? 'cluster');
-        return verbs.map((verb) => `${scope} ${verb} ${apiGroups.join()}/${[resources.join(), ...resourceNames].join(' ')}`); // prettier-ignore
-      }),
-    )
-    .toSorted();
-
-/** Kinds of the client library as resources of the API. */
-const resources: Record<string, string> = {
-  Node: '/nodes', Pod: '/pods', Service: '/services', ConfigMap: '/configmaps kube-proxy', Event: '/events', Job: 'batch/jobs',
-  EndpointSlice: 'discovery.k8s.io/endpointslices', NetworkPolicy: 'networking.k8s.io/networkpolicies', Lease: 'coordination.k8s.io/leases',
-}; // prettier-ignore
-/** Every account may ask what it may. */
-const free = 'SelfSubjectAccessReview';
-
-/** The same of what the code calls. */
-function asked(): string[] {
-  const found = new Set(['own get /pods/exec', 'own create /pods/exec']);
-  for (const folder of ['cluster', 'nodes/shells/kubernetes'])
-    for (const file of readdirSync(join(root, folder)).filter((name) => name.endsWith('.ts'))) {
-      const calls = readFileSync(join(root, folder, file), 'utf8').matchAll(
-        /\.(list|read|create|delete|patch|replace)(Namespaced)?([A-Z]\w+?)(ForAllNamespaces)?\(/g,
-      );
-      for (const [call, verb = '', inOne, kind = ''] of calls) {
-        if (kind === free) continue;
-        const resource = resources[kind];
-        if (resource === undefined) throw new Error(`${folder}/${file}: which right does ${call} need?`);
-        const own = inOne && (folder !== 'cluster' || kind === 'Lease');
-        // Events of nodes are written by the newer group, into this namespace.
-        if (kind === 'Event' && verb === 'create') found.add('default create events.k8s.io/events');
-        else
-          found.add(
-            `${kind === 'ConfigMap' ? 'kube-system' : own ? 'own' : 'cluster'} ${verb === 'read' ? 'get' : verb} ${resource}`,
-          );
-      }
-    }
-  // Objects that remedies propose to change are read by what the runbook calls them.
-  const names = new Map<string, Set<string>>();
-  for (const { object } of loadRunbook().remedies.flatMap(({ propose }) =>
-    propose.flatMap(({ to }) => to.filter((one) => 'object' in one)),
-  )) {
-    const kind = `${object.apiVersion.includes('/') ? object.apiVersion.split('/')[0] : ''}/${object.kind.toLowerCase()}s`;
-    if (object.name !== 'kube-proxy') names.set(kind, (names.get(kind) ?? new Set()).add(object.name));
-  }
-  for (const [kind, all] of names) found.add(`cluster get ${kind} ${[...all].join(' ')}`);
-  return [...found].toSorted();
-}
-
-/** The same of the tables of docs/deploy.md. */
-const listed = (text = ''): string[] =>
-  [...text.matchAll(/^\| (cluster|own|kube-system|default) +\| `(\S*)` +\| `([^`]+)` +\| ([a-z, ]+?) +\|/gm)]
-    .flatMap(([, scope, group, resource, verbs = '']) =>
-      verbs.split(', ').map((verb) => `${scope} ${verb} ${group === 'core' ? '' : group}/${resource}`),
-    )
-    .toSorted();
+const gateway = [worker, 'gateway.enabled=true'];
 
 real('go', 'flock')('the chart', () => {
   beforeAll(() => {
-    helm = execFileSync('sh', [join(root, 'deploy/helm/build.sh')], { encoding: 'utf8' }).trim();
+    helm();
   }, buildMs);
 
   test('has nothing that helm would complain about', () => {
-    expect(sh(helm, 'lint', '--strict', chart)).toContain('0 chart(s) failed');
+    expect(sh(helm(), 'lint', '--strict', chart)).toContain('0 chart(s) failed');
   });
 
   test('as it comes it installs agents and roles, and nothing privileged', () => {
@@ -243,6 +124,56 @@ real('go', 'flock')('the chart', () => {
     expect(rendered(worker)).not.toContain('undrop-policy');
   }); // prettier-ignore
 
+  test('a gateway has no right, holds no secret, and is one as long as its database is files', () => {
+    const secrets = ['gateway.secrets={alerts.prod,oidc}', 'gateway.keySecret=key', 'gateway.databaseSecret=db'];
+    const [one, two] = [items(...gateway), items(...gateway, ...secrets, 'gateway.replicas=2')];
+    expect(granted(two)).toEqual(granted(items(worker)));
+    for (const all of [one, two]) {
+      const bindings = all.filter(({ kind }) => kind.endsWith('RoleBinding'));
+      expect(JSON.stringify(bindings)).not.toContain('undrop-gateway');
+      const its = pod(all, 'Deployment', 'undrop-gateway');
+      expect(its).toMatchObject({ automountServiceAccountToken: false, securityContext: { runAsNonRoot: true } });
+      expect(its.containers[0]?.securityContext).toEqual(pod(all, 'Deployment', 'undrop-worker').containers[0]?.securityContext); // prettier-ignore
+    }
+    expect(named(one, 'Deployment', 'undrop-gateway').spec).toMatchObject({ replicas: 1, strategy: { type: 'Recreate' } });
+    expect(named(two, 'Deployment', 'undrop-gateway').spec).toMatchObject({ replicas: 2 });
+    expect(named(two, 'Deployment', 'undrop-gateway').spec).not.toHaveProperty('strategy');
+    expect(one.filter(({ kind }) => kind === 'PodDisruptionBudget')).toHaveLength(1);
+    expect(two.filter(({ kind }) => kind === 'PodDisruptionBudget')).toHaveLength(2);
+    const [{ env = [], volumeMounts = [] } = {}] = pod(two, 'Deployment', 'undrop-gateway').containers;
+    expect(env).toContainEqual({ name: 'DATABASE_URL', valueFrom: { secretKeyRef: { name: 'db', key: 'url' } } });
+    expect(volumeMounts).toContainEqual({ name: 'secret-alerts-prod', mountPath: '/etc/undrop-secrets/alerts.prod', readOnly: true }); // prettier-ignore
+    expect(two.filter(({ kind }) => kind === 'Secret')).toEqual([]);
+  }); // prettier-ignore
+
+  test('the configuration of the gateway is one that it reads, and every field of it can be a value', () => {
+    const text = named(items(...gateway, 'gateway.config.roles[0].role=view', 'gateway.config.roles[0].who={bob}'), 'ConfigMap', 'undrop-gateway').data?.['gateway.yaml'] ?? ''; // prettier-ignore
+    expect(parseConfig(text, 'gateway.yaml')).toMatchObject({ listen: { host: '0.0.0.0', port: 8420 }, roles: [{ role: 'view', who: ['bob'] }] }); // prettier-ignore
+    const schema = JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8')) as { properties: { gateway: { properties: { config: { properties: object } } } } }; // prettier-ignore
+    expect(Object.keys(schema.properties.gateway.properties.config.properties).toSorted()).toEqual(Object.keys(GatewayConfig.shape).toSorted()); // prettier-ignore
+  });
+
+  test('the gateway’s way in has the host of its URL, and Prometheus gets the project’s rules where it is asked for', () => {
+    const all = items(...gateway, 'gateway.config.url=https://undrop.example:8443/', 'gateway.ingress.enabled=true', 'monitoring.rules=true', 'monitoring.serviceMonitor=true', 'monitoring.labels.release=kps'); // prettier-ignore
+    expect(named(all, 'Ingress', 'undrop-gateway').spec).toMatchObject({ rules: [{ host: 'undrop.example' }] });
+    expect(named(all, 'PrometheusRule', 'undrop').spec).toEqual(parse(readFileSync(join(root, 'deploy/alerts/undrop-rules.yaml'), 'utf8'))); // prettier-ignore
+    expect(named(all, 'ServiceMonitor', 'undrop-gateway').metadata).toMatchObject({ labels: { release: 'kps' } });
+    expect(rendered(...gateway)).not.toContain('monitoring.coreos.com');
+  });
+
+  test('schedules are put in place after each install and upgrade, and go with the release', () => {
+    const all = items(worker, 'schedules[0].name=hourly', 'schedules[0].every=1h');
+    expect(parse(named(all, 'ConfigMap', 'undrop-schedules').data?.['schedules.yaml'] ?? '')).toEqual({ schedules: [{ name: 'hourly', every: '1h' }] }); // prettier-ignore
+    for (const [name, hook, file] of [['set', 'post-install,post-upgrade,post-rollback', 'schedules'], ['end', 'pre-delete', 'none']] as const) {
+      expect(named(all, 'Job', `undrop-schedules-${name}`).metadata).toMatchObject({ annotations: { 'helm.sh/hook': hook } });
+      expect(pod(all, 'Job', `undrop-schedules-${name}`)).toMatchObject({
+        automountServiceAccountToken: false,
+        containers: [{ args: ['schedule', 'apply', `/etc/undrop-schedules/${file}.yaml`] }],
+      });
+    }
+    expect(rendered(worker)).not.toContain('undrop-schedules');
+  }); // prettier-ignore
+
   test.each([
     ['changer.enabeld=true', "at '/changer': additional properties 'enabeld' not allowed"],
     ['agent.enabled=3', "at '/agent/enabled': got number, want boolean"],
@@ -252,101 +183,19 @@ real('go', 'flock')('the chart', () => {
     ['policy.content.rules[0].name=x', "at '/policy/content/rules/0': missing property 'approvals'"],
     [`${worker},policy.configMap=x,policy.content.breaker.of=3`, 'give configMap or content, not both'],
     [`${worker},worker.replicas=2`, 'more than one need data that they share'],
+    ['gateway.enabled=true', 'set temporal.address'],
+    [
+      `${gateway.join()},gateway.replicas=2`,
+      'a PostgreSQL database that they share: set gateway.databaseSecret (DATABASE_URL)',
+    ],
+    [`${gateway.join()},gateway.replicas=2,gateway.databaseSecret=db`, 'must sign with the same key'],
+    [`${gateway.join()},gateway.ingress.enabled=true`, 'the host is that of gateway.config.url'],
+    ['gateway.config.source.a=b', "at '/gateway/config': additional properties 'source' not allowed"],
+    ['schedules[0].name=hourly,schedules[0].every=1h', 'schedules: they live at a Temporal server'],
+    ['schedules[0].name=hourly', "at '/schedules/0': missing property 'every'"],
   ])('%s is refused with one clear error', (value, says) => {
     const said = complaint(value);
     expect(said).toContain(says);
-    expect(said.trim().split('\n').length).toBeLessThanOrEqual(4);
+    expect(said.trim().split('\n').length).toBeLessThanOrEqual(5);
   });
-});
-
-real(
-  'ip',
-  'nsenter',
-  'openssl',
-  'conntrack',
-  'go',
-)('the chart in a real cluster', () => {
-  const commands = new Commands();
-  let home: string;
-  const inCluster = (text: string): string => sh(kubectl, '--kubeconfig', kubeconfig, ...text.split(' '));
-  const install = (what: 'install' | 'upgrade', ...values: string[]): string =>
-    sh(helm, what, 'undrop', chart, '--kubeconfig', kubeconfig, '--namespace', namespace, '--wait', '--timeout', '90s',
-      ...['images.agent.repository=localhost/undrop/agent', 'images.agent.tag=dev', 'images.agent.pullPolicy=Never', 'namespace.create=true', ...values]
-        .flatMap((value) => ['--set', value]), ...(what === 'install' ? ['--create-namespace'] : []), '--take-ownership'); // prettier-ignore
-  /** A lab that was up before is used as it is, and stays. */
-  let ours = false;
-
-  beforeAll(async () => {
-    home = mkdtempSync(join(tmpdir(), 'undrop-deploy-'));
-    helm = execFileSync('sh', [join(root, 'deploy/helm/build.sh')], { encoding: 'utf8' }).trim();
-    try {
-      inCluster('get --raw /readyz');
-    } catch {
-      ours = true;
-      await up('kubernetes');
-    }
-  }, buildMs);
-  afterAll(async () => {
-    await commands.end();
-    rmSync(home, { recursive: true, force: true });
-    if (ours) return down('kubernetes');
-    await inLab('kubernetes', `reap temporal; on n1 ctr -n k8s.io images rm localhost/undrop/worker:dev || true
-      kubectl delete namespace ${namespace} --ignore-not-found --timeout=60s
-      kubectl delete clusterrole,clusterrolebinding undrop:${namespace}:read --ignore-not-found
-      kubectl -n kube-system delete role,rolebinding undrop:${namespace}:read --ignore-not-found`); // prettier-ignore
-  }, 120_000);
-
-  test('the API server accepts every object of it', () => {
-    const all = join(home, 'all.yaml');
-    const values = [worker, 'changer.enabled=true', 'networkPolicy.enabled=true', 'worker.persistence.enabled=true'];
-    sh('sh', '-c', `"$0" template undrop "$1" -n default ${values.map((value) => `--set ${value}`).join(' ')} >"$2"`, helm, chart, all); // prettier-ignore
-    const said = inCluster(`apply --dry-run=server -f ${all}`);
-    expect(said.match(/created \(server dry run\)/g)).toHaveLength(18);
-  });
-
-  test('agents are installed with a namespace that lets them in, and undrop diagnoses by them', async () => {
-    install('install');
-    expect(inCluster(`get namespace ${namespace} -o jsonpath={.metadata.labels}`)).toContain('"pod-security.kubernetes.io/enforce":"privileged"'); // prettier-ignore
-    expect(inCluster(`-n ${namespace} get daemonset undrop-agent -o jsonpath={.status.numberReady}`)).toBe('2');
-    const inventory = join(home, 'undrop.yaml');
-    sh('sh', '-c', `echo "{name: chart, kubernetes: {kubeconfig: ${kubeconfig}, namespace: ${namespace}, image: localhost/undrop/agent:dev}}" >"$0"`, inventory); // prettier-ignore
-    const env = { UNDROP_DATA: join(home, 'data') };
-    const command = commands.start(['diagnose', 'pod/shop/client->service/shop/echo', '-i', inventory], env);
-    expect([await command.ended, command.stderr]).toEqual([0, expect.anything()]);
-    expect(command.stdout).toContain('lost');
-  }, 180_000);
-
-  test('a worker in the cluster diagnoses with no right but those of the chart', async () => {
-    const image = join(home, 'worker.tar');
-    sh('sh', join(root, 'deploy/image/assemble.sh'), 'worker', image);
-    expect(statSync(image).size).toBeLessThan(400e6);
-    const temporal = await temporalBinary(() => {});
-    // Temporal runs beside the control plane, and the lab's pods have no way there: its machines route only among themselves.
-    await inLab('kubernetes', `on n1 ctr -n k8s.io images import - <${image}
-      for machine in cp sw; do for i in 1 2; do on $machine ip route replace 10.244.$i.0/24 via 172.30.0.1$i; done; done
-      spawn temporal sw ${temporal} server start-dev --headless --ip 0.0.0.0 --port 7233 --log-level error
-      until_ok 30 on sw ${temporal} operator cluster health --address 172.30.0.1:7233`); // prettier-ignore
-    install(
-      'upgrade',
-      'temporal.address=172.30.0.1:7233',
-      'images.worker.repository=localhost/undrop/worker',
-      'images.worker.tag=dev',
-      'images.worker.pullPolicy=Never',
-      'worker.nodeSelector.kubernetes\\.io/hostname=n1',
-      'networkPolicy.enabled=true',
-    );
-    const inWorker = `-n ${namespace} exec deploy/undrop-worker -- undrop`;
-    const report = inCluster(`${inWorker} diagnose pod/shop/client->service/shop/echo`);
-    expect(report).toContain('lost');
-    expect(report).not.toContain('not allowed');
-    expect(inCluster(`${inWorker} diagnose service/shop/echo`)).toContain('lost');
-    expect(inCluster(`-n ${namespace} logs deploy/undrop-worker`)).toContain('working on undrop-undrop at 172.30.0.1:7233'); // prettier-ignore
-    expect(inCluster(`-n ${namespace} get jobs -o name`)).toBe('');
-    expect(inCluster(`${inWorker} doctor`)).toMatch(/ok +n1: Linux[^]*ok +n2: Linux/);
-    await inLab('kubernetes', `may() { kubectl auth can-i --as=system:serviceaccount:${namespace}:undrop-worker -q "$@"; }
-      may_not() { if may "$@"; then echo "it may $*" >&2; return 1; fi; }
-      may create pods --subresource=exec -n ${namespace}; may create jobs.batch -n ${namespace}
-      may_not create pods --subresource=exec -n shop; may_not create jobs.batch -n shop; may_not get secrets -n ${namespace}
-      may_not get nodes --subresource=proxy; may_not patch nodes; may_not patch services -n shop; may_not create events.events.k8s.io -n default`); // prettier-ignore
-  }, 400_000);
 });

@@ -125,6 +125,21 @@ const remove = new Command('delete')
     });
   });
 
+const apply = new Command('apply')
+  .description('make the schedules those of a file; may be done again')
+  .argument('<file>', 'with the list `schedules`: name, every or cron, and the options of create')
+  .addOption(inventoryOption())
+  .addOption(jsonOption())
+  .action(async (file: string, { inventory, json }: Options) => {
+    await inSession(inventory, async (session) => {
+      const [{ applySchedules }, { whoami }] = await Promise.all([import('../applying.ts'), import('../identity.ts')]);
+      const done = await applySchedules(session, file, await whoami(session.inventory));
+      if (json) return printJson(done);
+      if (done.length === 0) print('there is nothing to make, and nothing to delete');
+      for (const { name, outcome } of done) print(`${paint.bold(name.padEnd(16))} ${outcome}`);
+    });
+  });
+
 export const schedule = new Command('schedule')
   .description('audits that repeat: create, look at, pause and resume them')
   .addHelpText(
@@ -133,7 +148,8 @@ export const schedule = new Command('schedule')
 Examples:
   undrop schedule create hourly --every 1h --jitter 5m
   undrop schedule create mornings --cron '0 6 * * 1-5' --only 'gpu-*' --diagnose
+  undrop schedule apply schedules.yaml
   undrop schedule pause hourly --reason 'the network is being rebuilt'
 `,
   );
-for (const command of [create, list, show, pause, resume, trigger, remove]) schedule.addCommand(command);
+for (const command of [create, apply, list, show, pause, resume, trigger, remove]) schedule.addCommand(command);

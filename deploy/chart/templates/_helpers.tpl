@@ -45,6 +45,11 @@ undrop:{{ .Release.Namespace }}:read
 {{- if and .Values.worker.persistence.enabled (has "ReadWriteMany" .Values.worker.persistence.accessModes) }}yes{{ end }}
 {{- end }}
 
+{{/* The gateway's configuration: it listens for the pod's network, whatever else it is told. */}}
+{{- define "undrop.gatewayConfig" -}}
+{{- mergeOverwrite (dict "listen" (dict "host" "0.0.0.0" "port" 8420)) (deepCopy .Values.gateway.config) | toYaml }}
+{{- end }}
+
 {{/* What agents and changer have in common. Call with (list $ "component" .Values.agent). */}}
 {{- define "undrop.daemonSet" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}{{ $values := index . 2 -}}
