@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Alert } from '../domain/alert.ts';
 import { SecretError } from './auth-config.ts';
 import { sourceSecrets } from './config.ts';
-import { Unreachable, deliver } from './deliver.ts';
+import { Overtaking, Unreachable, carryOut } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import type { Delivery, Letters } from './inbox.ts';
 import { mostBytes, taken } from './intake.ts';
@@ -62,20 +62,21 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     return { status: 200, outcome, answer: { accepted: 0, ignored: told.slice(0, 20) } };
   }
   const delivery: Delivery = { id: read.delivery, rememberMs: read.rememberMs, source: name, letters };
-  const known = await inbox.take(delivery);
+  const { known, at } = await inbox.take(delivery);
   if (known === 'done') return { status: 200, outcome: 'repeated', answer: { repeated: true } };
   try {
-    const incidents = await deliver(gateway, openingOf(gateway), name, letters);
-    await inbox.done(delivery.id);
+    const incidents = await carryOut({ ...gateway, opening: openingOf(gateway) }, { ...delivery, received: at });
     return {
       status: 200,
       outcome: 'accepted',
       answer: { accepted: letters.length, incidents, ignored: told.slice(0, 20) },
     };
   } catch (error) {
+    const waits: Answer = { status: 202, outcome: 'queued', answer: { queued: letters.length } };
+    if (error instanceof Overtaking) return waits;
     if (!(error instanceof Unreachable)) throw error;
     log.warn({ source: name, why: error.message }, 'Temporal does not answer');
-    if (!kind.retries) return { status: 202, outcome: 'queued', answer: { queued: letters.length } };
+    if (!kind.retries) return waits;
     await inbox.refuse(delivery.id);
     return { status: 503, outcome: 'unavailable', answer: { error: 'try again: undrop cannot reach its engine' } };
   }

@@ -13,10 +13,10 @@ import type { Runbook } from '../domain/runbook.ts';
 import { api } from './api.ts';
 import { type GatewayConfig, secretOf } from './config.ts';
 import { openDatabase } from './database.ts';
-import { deliver, pump } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import { failed, hooks, openingOf } from './hooks.ts';
 import { notices } from './notices.ts';
+import { pump } from './pump.ts';
 import { slack, slackTeller } from './slack.ts';
 import { webhook } from './webhook.ts';
 import { Inbox } from './inbox.ts';
@@ -93,7 +93,8 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     reply.type(gateway.metrics.registry.contentType).send(await gateway.metrics.registry.metrics()),
   );
   const stopped = new AbortController();
-  const pumping = pump(inbox, async (source, letters) => deliver(reach, openingOf(gateway), source, letters), stopped.signal, (what) => app.log.warn(what)); // prettier-ignore
+  const carrier = { ...reach, inbox, opening: openingOf(gateway) };
+  const pumping = pump(carrier, stopped.signal, (what) => app.log.warn(what));
   const tellers = [...slackTeller(gateway), ...config.notify.map(({ url, secret: reference }) => webhook(url, () => secretOf(reference)))]; // prettier-ignore
   const telling = notices(gateway, tellers, stopped.signal);
   const close = async (): Promise<void> => {

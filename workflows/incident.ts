@@ -18,6 +18,7 @@ import {
   open,
   overAt,
   reported,
+  seenBefore,
 } from '../domain/incident.ts';
 import { diagnose } from './diagnose.ts';
 import { incidentProgress, reportSignal } from './messages.ts';
@@ -31,11 +32,13 @@ const longest = 2000;
  * only for what is reported long after that.
  */
 export async function incident(input: IncidentInput): Promise<IncidentProgress> {
-  const { problems = [], runs = [] } = input.carried ?? {};
+  const { problems = [], runs = [], seen: known = {} } = input.carried ?? {};
   const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
   setHandler(incidentProgress, () => progress);
-  setHandler(reportSignal, (reports) => {
-    for (const report of reports) reported(problems, report, Date.now());
+  setHandler(reportSignal, (reports, origin) => {
+    const now = Date.now();
+    if (seenBefore(known, origin, now)) return;
+    for (const report of reports) reported(problems, report, origin.received, now);
   });
   const show = (phase: IncidentProgress['phase']): void => {
     progress.phase = phase;
@@ -47,7 +50,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     if (due(problems, runs)) await look();
     show(problems.some(open) ? 'open' : 'resolved');
     if (workflowInfo().historyLength > longest || workflowInfo().continueAsNewSuggested)
-      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs } });
+      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs, seen: known } });
     const seen = reports();
     const left = overAt(problems) - Date.now();
     if (left <= 0) break;
