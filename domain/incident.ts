@@ -19,6 +19,12 @@ export interface Origin {
   rememberMs: number;
 }
 
+/** What one delivery says of an incident's target. */
+export interface News {
+  origin: Origin;
+  reports: Report[];
+}
+
 export interface Problem extends Report {
   /** Milliseconds since the epoch. */
   since: number;

@@ -1,83 +1,101 @@
-import { isGrpcServiceError } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Reach, taskTimeout } from '../client/start.ts';
-import { type IncidentInput, incidentId, open } from '../domain/incident.ts';
+import { type IncidentInput, type News, incidentId, open } from '../domain/incident.ts';
+import { Batches } from './batches.ts';
 import type { Inbox, Stored } from './inbox.ts';
 
-/** What deliveries are carried out with. */
-export interface Carrier extends Reach {
-  inbox: Inbox;
-  opening: Pick<IncidentInput, 'windowMs' | 'propose' | 'atOnce'>;
-}
-
-/** CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE of gRPC. */
-const goneCodes = new Set([1, 4, 14]);
+/** What an incident is opened with, besides its target. */
+export type Opening = Pick<IncidentInput, 'windowMs' | 'propose' | 'atOnce'>;
 
 /** Temporal did not take it in time. */
-export class Unreachable extends Error {
-  /** Whether nothing else would get there either; else something is wrong with this delivery. */
-  get away(): boolean {
-    const inner = this.cause instanceof Error ? this.cause.cause : undefined;
-    return isGrpcServiceError(inner) && goneCodes.has(inner.code);
-  }
-}
+export class Unreachable extends Error {}
 /** Something older about the same target waits, without which this one means nothing. */
 export class Overtaking extends Error {}
 
 /** A sender waits no longer than a second for an answer (PagerDuty 5 s, Grafana OnCall 4 s, Slack 3 s). */
 const deadlineMs = 900;
+/** Reports in one signal; each has less than a kilobyte, and Temporal refuses signals of two megabytes. */
+const mostReports = 500;
 
-/**
- * Brings a delivery to the incidents of its targets, and notes that: what fires opens one, what is resolved only reaches
- * one that is open. Doing it again changes nothing.
- * @returns ids of the incidents that were reached
- * @throws Unreachable when Temporal does not take it in time, Overtaking; the delivery stays in the inbox then
- */
-export async function carryOut(carrier: Carrier, delivery: Stored): Promise<string[]> {
-  const { inbox, engine } = carrier;
-  const { id, letters } = delivery;
-  let incidents: (string | undefined)[];
-  try {
-    const late = Date.now() + deadlineMs;
-    incidents = await engine.client.withDeadline(late, async () =>
-      Promise.all(letters.map(async (letter) => told(carrier, delivery, letter))),
-    );
-  } catch (error) {
-    throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
-  }
-  for (const [index, { target }] of letters.entries())
-    if (incidents[index] === undefined && (await inbox.overtakes(id, target)))
-      throw new Overtaking(`something older about ${target} waits still`);
-  await inbox.done(id);
-  return incidents.filter((one) => one !== undefined);
+interface Letter {
+  target: string;
+  source: string;
+  news: News;
 }
 
-/** @returns the incident's id; undefined where there is none and nothing to open one for */
-async function told(
-  { engine, taskQueue, inventory, opening }: Carrier,
-  { id, source, received, rememberMs }: Stored,
-  { target, reports }: Stored['letters'][number],
-): Promise<string | undefined> {
-  const workflowId = incidentId(inventory.name, target);
-  const signalArgs = [reports, { id, received, rememberMs }] as const;
-  if (reports.some(open)) {
-    const input: IncidentInput = {
-      ...opening,
-      inventory: inventory.name,
-      target,
-      requester: source,
-      visible: engine.visible,
-    };
-    await engine.client.workflow.signalWithStart('incident', {
-      workflowId, taskQueue, args: [input], signal: 'report', signalArgs: [...signalArgs], memo: { target },
-      workflowIdConflictPolicy: 'USE_EXISTING', workflowTaskTimeout: taskTimeout, staticSummary: `alerts about ${target}`,
-    }); // prettier-ignore
-    return workflowId;
+/** Brings deliveries to the incidents of their targets. */
+export class Carrier {
+  private readonly reach: Reach;
+  private readonly inbox: Inbox;
+  private readonly opening: Opening;
+  /** What comes for one incident while a signal is on its way to it goes with the next one. */
+  private readonly signals = new Batches<Letter, boolean>(mostReports, ({ news }) => news.reports.length, async (id, letters) => this.signal(id, letters)); // prettier-ignore
+
+  constructor(reach: Reach, inbox: Inbox, opening: Opening) {
+    this.reach = reach;
+    this.inbox = inbox;
+    this.opening = opening;
   }
+
+  /**
+   * Carries a delivery out, and notes that: what fires opens an incident, what is resolved only reaches one that is open.
+   * Doing it again changes nothing.
+   * @returns ids of the incidents that were reached
+   * @throws Unreachable when Temporal does not take it in time, Overtaking; the delivery stays in the inbox then
+   */
+  async carryOut({ id, source, received, rememberMs, letters }: Stored): Promise<string[]> {
+    const told = letters.map(async ({ target, reports }) => {
+      const incident = incidentId(this.reach.inventory.name, target);
+      const news = { origin: { id, received, rememberMs }, reports };
+      return (await this.signals.ask(incident, { target, source, news })) ? incident : undefined;
+    });
+    const incidents = await inTime(Promise.all(told));
+    for (const [index, { target }] of letters.entries())
+      if (incidents[index] === undefined && (await this.inbox.overtakes(id, target)))
+        throw new Overtaking(`something older about ${target} waits still`);
+    this.inbox.done(id);
+    return incidents.filter((one) => one !== undefined);
+  }
+
+  /** One signal with all letters. @returns for each whether the incident is there */
+  private async signal(workflowId: string, letters: readonly Letter[]): Promise<boolean[]> {
+    const { engine, taskQueue, inventory } = this.reach;
+    const all = letters.map(({ news }) => news);
+    const opens = letters.find(({ news }) => news.reports.some(open));
+    const { workflow } = engine.client;
+    const sent = async (): Promise<boolean> => {
+      if (!opens) return workflow.getHandle(workflowId).signal('report', all).then(() => true, unlessThere); // prettier-ignore
+      const { target, source } = opens;
+      const input: IncidentInput = { ...this.opening, inventory: inventory.name, target, requester: source, visible: engine.visible }; // prettier-ignore
+      await workflow.signalWithStart('incident', {
+        workflowId, taskQueue, args: [input], signal: 'report', signalArgs: [all], memo: { target },
+        workflowIdConflictPolicy: 'USE_EXISTING', workflowTaskTimeout: taskTimeout, staticSummary: `alerts about ${target}`,
+      }); // prettier-ignore
+      return true;
+    };
+    const there = await engine.client.withDeadline(Date.now() + deadlineMs, sent);
+    return letters.map(() => there);
+  }
+}
+
+function unlessThere(error: unknown): false {
+  if (error instanceof Error && error.name === 'WorkflowNotFoundError') return false;
+  throw error;
+}
+
+/** @throws Unreachable where it fails, or takes longer than a sender waits: it may be waiting for others' signals */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const late = new AbortController();
+  const deadline = sleep(deadlineMs, undefined, { signal: late.signal }).then(() => {
+    throw new Unreachable(`Temporal has not answered within ${deadlineMs} ms`);
+  });
+  deadline.catch(() => {}); // it is aborted when the work is done
   try {
-    await engine.client.workflow.getHandle(workflowId).signal('report', ...signalArgs);
-    return workflowId;
+    return await Promise.race([work, deadline]);
   } catch (error) {
-    if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
-    throw error;
+    if (error instanceof Unreachable) throw error;
+    throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
+  } finally {
+    late.abort();
   }
 }

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Origin, Report } from '../domain/incident.ts';
+import { Batches } from './batches.ts';
 import type { Database } from './database.ts';
 
 /** What one delivery says of each target. */
@@ -19,36 +21,86 @@ const keepHours = 48;
 const claimSeconds = 5;
 
 const epochMs = '(extract(epoch from received) * 1000)::float8';
+/** So long after a delivery was carried out that is noted, for many of them at once. */
+const noteMs = 200;
+/** More are written by several statements. */
+const mostAtOnce = 200;
+
+/** How a delivery is known: `new`, `again` where its outcome is unknown, `done` where it was carried out; and since when. */
+export interface Taken {
+  known: 'new' | 'again' | 'done';
+  received: number;
+}
 
 /** Deliveries that were taken and not yet carried out outlive the process; those that were are known again. */
 export class Inbox {
   private readonly database: Database;
+  private readonly takes = new Batches<Delivery, Taken>(
+    mostAtOnce,
+    () => 1,
+    async (_, all) => this.takeAll(all),
+  );
+  /** Carried out, and not yet noted so. */
+  private readonly ended = new Set<string>();
+  private noting: Promise<void> | undefined;
 
   constructor(database: Database) {
     this.database = database;
   }
 
-  /**
-   * Takes a delivery in, durably, and claims it.
-   * @returns how it is known: `new`, `again` where its outcome is unknown, `done` where it was carried out; and when it came
-   */
-  async take({ id, source, letters, rememberMs }: Delivery): Promise<{ known: 'new' | 'again' | 'done'; at: number }> {
-    const [made] = await this.database.query<{ at: number }>(
-      `insert into undrop_delivery as known (id, source, body, remember_ms) values ($1, $2, $3, $4)
-       on conflict (id) do update set received = now(), claimed = now(), done = null, body = excluded.body
-       where known.done < now() - make_interval(secs => $5) returning ${epochMs} as at`,
-      [id, source, JSON.stringify(letters), rememberMs, rememberMs / 1000],
-    );
-    if (made) return { known: 'new', at: made.at };
-    const [known] = await this.database.query<{ at: number; done: unknown }>(
-      `select done, ${epochMs} as at from undrop_delivery where id = $1`,
-      [id],
-    );
-    return { known: known && known.done !== null ? 'done' : 'again', at: known?.at ?? Date.now() };
+  /** Takes a delivery in, durably, and claims it. */
+  async take(delivery: Delivery): Promise<Taken> {
+    return this.takes.ask('', delivery);
   }
 
-  async done(id: string): Promise<void> {
-    await this.database.query('update undrop_delivery set done = now() where id = $1', [id]);
+  /**
+   * One that was carried out; that is noted soon, together with others. Where this process dies before that, it is carried
+   * out again, which changes nothing.
+   */
+  done(id: string): void {
+    this.ended.add(id);
+    this.noting ??= sleep(noteMs).then(async () => this.note());
+  }
+
+  /** Notes what has ended, before the database is closed. */
+  async note(): Promise<void> {
+    this.noting = undefined;
+    const ids = [...this.ended].toSorted();
+    if (ids.length === 0) return;
+    try {
+      await this.database.query('update undrop_delivery set done = now() where id = any($1)', [ids]);
+      for (const id of ids) this.ended.delete(id);
+    } catch {
+      // The database is away; with the next one it is tried again.
+    }
+  }
+
+  private async takeAll(all: readonly Delivery[]): Promise<Taken[]> {
+    // A statement may meet a row only once, and two statements must meet rows in the same order or they wait for each other.
+    const first = new Map(all.toReversed().map((one) => [one.id, one]));
+    const rows = [...first.values()].toSorted((one, other) => (one.id < other.id ? -1 : 1)).map((one) => ({ ...one, at: all.indexOf(one) })); // prettier-ignore
+    const made = await this.database.query<{ id: string; received: number }>(
+      `insert into undrop_delivery as known (id, source, body, remember_ms, received)
+       select id, source, letters, "rememberMs", now() + at * interval '1 microsecond'
+       from jsonb_to_recordset($1) as one (id text, source text, letters jsonb, "rememberMs" bigint, at int)
+       on conflict (id) do update
+       set received = excluded.received, claimed = now(), done = null, body = excluded.body, remember_ms = excluded.remember_ms
+       where known.done < now() - make_interval(secs => excluded.remember_ms / 1000.0)
+       returning id, ${epochMs} as received`,
+      [JSON.stringify(rows)],
+    );
+    const news = new Map(made.map(({ id, received }) => [id, received]));
+    const old = [...first.keys()].filter((id) => !news.has(id));
+    const found = old.length === 0 ? [] : await this.database.query<{ id: string; done: unknown; received: number }>(
+      `select id, done, ${epochMs} as received from undrop_delivery where id = any($1)`, [old]); // prettier-ignore
+    const known = new Map(found.map((one) => [one.id, one]));
+    return all.map((one) => {
+      const received = news.get(one.id);
+      if (received !== undefined) return { known: first.get(one.id) === one ? 'new' : 'again', received };
+      const earlier = known.get(one.id);
+      const over = this.ended.has(one.id) || (earlier && earlier.done !== null);
+      return { known: over ? 'done' : 'again', received: earlier?.received ?? Date.now() };
+    });
   }
 
   /** Forgets one that was not carried out: its sender was told so and sends it again. */
@@ -57,7 +109,7 @@ export class Inbox {
   }
 
   /** Claims the oldest that nobody has in hand, so that of several gateways one carries each out. */
-  async claim(most = 50): Promise<Stored[]> {
+  async claim(most = mostAtOnce): Promise<Stored[]> {
     const rows = await this.database.query<{ id: string; source: string; body: Letters; at: number; ms: number }>(
       `update undrop_delivery set claimed = now() where id in (
          select id from undrop_delivery where done is null and claimed < now() - make_interval(secs => $1)

@@ -1,28 +1,32 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Carrier, Overtaking, Unreachable, carryOut } from './deliver.ts';
+import type { Carrier } from './deliver.ts';
+import type { Inbox } from './inbox.ts';
 
 const everyMs = 1_000;
 const tidyMs = 3_600_000;
 
 /** Carries out what waits in the inbox, until the signal: what was acknowledged while Temporal was away, or half done in a crash. */
-export async function pump(carrier: Carrier, signal: AbortSignal, says: (what: string) => void): Promise<void> {
+export async function pump(
+  inbox: Inbox,
+  carrier: Carrier,
+  signal: AbortSignal,
+  says: (what: string) => void,
+): Promise<void> {
   for (let tidied = 0; !signal.aborted;) {
     try {
       if (Date.now() - tidied > tidyMs) {
-        await carrier.inbox.tidy();
+        await inbox.tidy();
         tidied = Date.now();
       }
-      for (const delivery of await carrier.inbox.claim()) {
-        if (signal.aborted) break;
-        await carryOut(carrier, delivery).catch((error: unknown) => {
-          // One that Temporal refuses for itself does not hold up those behind it.
-          if (!(error instanceof Overtaking) && !(error instanceof Unreachable && !error.away)) throw error;
-          says(`delivery ${delivery.id} waits in the inbox: ${error.message}`);
-        });
-      }
+      // In the order in which they came; what concerns one incident goes together. One that fails holds up no other.
+      const ended = await Promise.allSettled((await inbox.claim()).map(async (one) => carrier.carryOut(one)));
+      const failed = ended.filter((one) => one.status === 'rejected');
+      if (failed[0]) says(`${failed.length} deliveries wait in the inbox: ${messageOf(failed[0].reason)}`);
     } catch (error) {
-      says(`deliveries wait in the inbox: ${error instanceof Error ? error.message : String(error)}`);
+      says(`the inbox cannot be read: ${messageOf(error)}`);
     }
     await sleep(everyMs, undefined, { signal }).catch(() => {});
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Stored } from '../gateway/inbox.ts';
+import { Postgres } from '../lab/postgres/server.ts';
 import { real } from './support/machine.ts';
-import { Postgres } from './support/postgres.ts';
 import { type Process, Site } from './support/site.ts';
 import { until } from './support/until.ts';
 
@@ -106,13 +106,9 @@ function promises(name: string, databaseUrl: () => string | undefined): void {
 real('unshare', 'setpriv')('the inbox while Temporal is away', () => {
   describe('in files', () => promises('files', () => undefined));
   describe('in PostgreSQL', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'undrop-t-postgres-'));
-    const postgres = new Postgres(folder);
+    const postgres = new Postgres(mkdtempSync(join(tmpdir(), 'undrop-t-postgres-')));
     beforeAll(async () => postgres.open(), 90_000);
-    afterAll(async () => {
-      await postgres.close();
-      rmSync(folder, { recursive: true });
-    });
+    afterAll(async () => postgres.close());
     promises('postgres', () => postgres.url);
 
     test('what one gateway has claimed no other gets, until it must be dead', async () => {

@@ -35,10 +35,10 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   const { problems = [], runs = [], seen: known = {} } = input.carried ?? {};
   const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
   setHandler(incidentProgress, () => progress);
-  setHandler(reportSignal, (reports, origin) => {
+  setHandler(reportSignal, (all) => {
     const now = Date.now();
-    if (seenBefore(known, origin, now)) return;
-    for (const report of reports) reported(problems, report, origin.received, now);
+    for (const { origin, reports: each } of all.filter(({ origin: one }) => !seenBefore(known, one, now)))
+      for (const report of each) reported(problems, report, origin.received, now);
   });
   const show = (phase: IncidentProgress['phase']): void => {
     progress.phase = phase;

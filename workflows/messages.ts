@@ -1,6 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Decision, RecordedDecision } from '../domain/approval.ts';
-import type { IncidentProgress, Origin, Report } from '../domain/incident.ts';
+import type { IncidentProgress, News } from '../domain/incident.ts';
 import type { AuditProgress } from '../domain/audit.ts';
 import type { ChangeProgress, DiagnoseProgress, RemediateProgress } from '../domain/runs.ts';
 
@@ -15,7 +15,7 @@ export const decide = defineUpdate<RecordedDecision, [Decision]>('decide');
 export const decision = defineSignal<[Decision]>('decision');
 
 /** Incident tooling says something of an incident's target; a copy of the same delivery has no effect. */
-export const reportSignal = defineSignal<[Report[], Origin]>('report');
+export const reportSignal = defineSignal<[News[]]>('report');
 export const incidentProgress = defineQuery<IncidentProgress>('progress');
 
 /** An incident asks for its turn to diagnose, by its workflow id, and gives it back. */
