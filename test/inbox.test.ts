@@ -9,9 +9,9 @@ import { type Process, Site } from './support/site.ts';
 import { until } from './support/until.ts';
 
 /** The path `event` is a sender that does not send again, `alert` is one that does. */
-const event = (problem: string, status: 'firing' | 'resolved' = 'firing') => ({
+const event = (problem: string, status: 'firing' | 'resolved' = 'firing', target = 'a->b') => ({
   path: '/hooks/events',
-  body: { specversion: '1.0', type: `x.${status}`, source: 't', id: `${problem}-${status}`, data: { problem, status, title: problem, labels: { undrop_target: 'a->b' } } },
+  body: { specversion: '1.0', type: `x.${status}`, source: 't', id: `${problem}-${status}`, data: { problem, status, title: problem, labels: { undrop_target: target } } },
 }); // prettier-ignore
 const alert = (problem: string) => ({
   path: '/hooks/alerts',
@@ -81,6 +81,17 @@ function promises(name: string, databaseUrl: () => string | undefined): void {
     expect(await site.problems('flap')).toEqual(once(flaps, 'resolved 2x'));
   }, 120_000);
 
+  test('what is resolved waits for the news that it fired, which is still in the inbox, and opens nothing later', async () => {
+    await site.temporal.kill();
+    expect(await gateway.send(event('first', 'firing', 'b->a'))).toMatchObject({ status: 202 });
+    await site.temporal.start();
+    await until('the gateway has noticed', async () => gateway.ready());
+    expect([200, 202]).toContain((await gateway.send(event('first', 'resolved', 'b->a'))).status);
+    await until('the inbox is empty', async () => (await gateway.waiting()) === 0, back);
+    await until('both are told', async () => (await site.problems('first', 'b->a'))['first']?.endsWith('2x'));
+    expect(await site.problems('first', 'b->a')).toEqual(once(['first'], 'resolved 2x'));
+  }, 120_000);
+
   if (name === 'postgres')
     test('two gateways over one database deliver each alert once, also those that came to both', async () => {
       const other = await site.gateway();
@@ -123,6 +134,7 @@ real('unshare', 'setpriv')('the inbox while Temporal is away', () => {
       );
       const got = (await claimed()).map(({ id }) => id);
       expect(got.toSorted()).toEqual(ids.toSorted());
+      expect(await claimed()).toEqual([]);
       for (const id of ids) await one.inbox.refuse(id);
       await Promise.all([one.close(), other.close(), site.close()]);
     });

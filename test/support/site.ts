@@ -67,11 +67,11 @@ export class Site {
   }
 
   /** What the incident knows of each problem whose name begins with a word. */
-  async problems(word: string): Promise<Record<string, string>> {
+  async problems(word: string, target = 'a->b'): Promise<Record<string, string>> {
     if (!this.connection) throw new Error('not open');
     const { workflow } = new Client({ connection: this.connection });
     const progress = await workflow
-      .getHandle(incidentId(this.name, 'a->b'))
+      .getHandle(incidentId(this.name, target))
       .query<IncidentProgress>('progress')
       .catch(() => undefined);
     const found = progress?.problems.filter(({ problem }) => problem.startsWith(word)) ?? [];
@@ -117,6 +117,10 @@ export class Process {
     const answer = await fetch(`${this.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
     await answer.arrayBuffer();
     return { status: answer.status, retryAfter: answer.headers.get('retry-after') };
+  }
+
+  async ready(): Promise<boolean> {
+    return (await fetch(`${this.url}/readyz`)).ok;
   }
 
   async waiting(): Promise<number> {
