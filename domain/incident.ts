@@ -10,10 +10,27 @@ export interface Report {
   title: string;
 }
 
+/** The delivery that reports came with. */
+export interface Origin {
+  id: string;
+  /** When the gateway took it in, by the clock of its database; milliseconds since the epoch. */
+  received: number;
+  /** A copy of it that comes within this time has no effect. */
+  rememberMs: number;
+}
+
+/** What one delivery says of an incident's target. */
+export interface News {
+  origin: Origin;
+  reports: Report[];
+}
+
 export interface Problem extends Report {
   /** Milliseconds since the epoch. */
   since: number;
   last: number;
+  /** When the gateway took in what says how it stands. */
+  received?: number;
   /** How often it was reported. */
   times: number;
 }
@@ -31,7 +48,7 @@ export interface IncidentInput {
   /** How many diagnoses of this inventory's incidents may run at once. */
   atOnce: number;
   /** What an earlier part of the same incident knew: long ones are continued in a new history. */
-  carried?: Pick<IncidentProgress, 'problems' | 'runs'>;
+  carried?: Pick<IncidentProgress, 'problems' | 'runs'> & { seen?: Seen };
 }
 
 /** One diagnosis of an incident. */
@@ -61,11 +78,30 @@ export const silentMs = 6 * 3_600_000;
 /** Problems that one incident keeps; further ones are counted only. */
 export const mostProblems = 200;
 
-/** Takes a report in; the newest says how the problem stands. */
-export function reported(problems: Problem[], report: Report, now: number): void {
+/**
+ * Takes a report in. How the problem stands is said by what the gateway took in last: a report that waited in its inbox
+ * while the engine was away may come after a newer one.
+ */
+export function reported(problems: Problem[], report: Report, received: number, now: number): void {
   const known = problems.find(({ source, problem }) => source === report.source && problem === report.problem);
-  if (known) Object.assign(known, report, { last: now, times: known.times + 1 });
-  else if (problems.length < mostProblems) problems.push({ ...report, since: now, last: now, times: 1 });
+  if (known) {
+    const news = received >= (known.received ?? 0) && { ...report, received };
+    Object.assign(known, news, { last: now, times: known.times + 1 });
+  } else if (problems.length < mostProblems) problems.push({ ...report, received, since: now, last: now, times: 1 });
+}
+
+/** Deliveries that were taken, each with the time until which it is known. */
+export type Seen = Record<string, number>;
+/** More than come in the time that most are remembered; the oldest are forgotten first. */
+const mostSeen = 1000;
+
+/** Whether a delivery was taken before; it is remembered. The engine or the gateway may have died between doing and noting it. */
+export function seenBefore(seen: Seen, { id, rememberMs }: Origin, now: number): boolean {
+  if ((seen[id] ?? 0) > now) return true;
+  delete seen[id]; // so that it becomes the newest
+  seen[id] = now + rememberMs;
+  for (const one of Object.keys(seen).slice(0, -mostSeen)) delete seen[one];
+  return false;
 }
 
 export const open = ({ status }: Pick<Report, 'status'>): boolean => status === 'firing' || status === 'acknowledged';

@@ -15,6 +15,7 @@ import { resumeEverything, stopEverything } from '../client/stop.ts';
 import { progressOf } from '../client/plans.ts';
 import type { Gateway } from './gateway.ts';
 import { openingOf } from './hooks.ts';
+import { provedNames } from './people/certificates.ts';
 import { machineOf } from './people/machines.ts';
 import { type Principal, type Role, everything, may } from './people/roles.ts';
 import { runPage } from './pages.ts';
@@ -110,7 +111,7 @@ export async function api(app: FastifyInstance, gateway: Gateway): Promise<void>
       async (request, reply) => {
         const { target, windowSeconds, propose } = request.body;
         const who = authorized(request, 'start', target);
-        const { windowMs } = openingOf(gateway);
+        const { windowMs } = openingOf(config);
         const run = newRun();
         await startDiagnosis(gateway, run, {
           target,
@@ -189,8 +190,9 @@ export async function api(app: FastifyInstance, gateway: Gateway): Promise<void>
   });
 
   function authenticated(request: FastifyRequest): Principal {
-    const who = machineOf(config, request.headers.authorization);
-    if (!who) throw new Refusal(401, 'not authenticated: send a token as `Authorization: Bearer …`');
+    const who = machineOf(config, request.headers.authorization, provedNames(request.raw.socket));
+    if (!who)
+      throw new Refusal(401, 'not authenticated: send a token as `Authorization: Bearer …`, or show a certificate');
     return who;
   }
 

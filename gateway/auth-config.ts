@@ -69,6 +69,21 @@ export const Auth = z.discriminatedUnion('scheme', [
 export type Auth = z.infer<typeof Auth>;
 export type SchemeName = Auth['scheme'];
 
+/**
+ * A name that a client's certificate must have among its subject alternative names, as it is written there: `URI:` as of
+ * SPIFFE, or `DNS:`. The subject's common name counts for nothing.
+ */
+export const CertificateName = z
+  .string()
+  .regex(/^(URI:[a-z][a-z0-9+.-]*:[^\s",*]{1,250}|DNS:[a-z0-9.-]{1,253})$/i, 'give URI:… or DNS:… in full, no wildcard')
+  .transform((name) => (/^dns:/i.test(name) ? `DNS:${name.slice(4).toLowerCase()}` : `URI:${name.slice(4)}`));
+
+/** A sender is known by its certificate, which `tls.clientCa` vouches for. */
+export const Certificate = z.strictObject({
+  scheme: z.literal('certificate'),
+  names: z.array(CertificateName).min(1).max(5),
+});
+
 type WithoutSecrets<T> = T extends unknown ? Omit<T, 'secrets'> : never;
 /** An Auth whose secrets have been read and are handed over beside it. */
 export type Scheme = WithoutSecrets<Auth>;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { parseYaml } from '../domain/yaml.ts';
-import { Secret, type SecretRef, secretsOf } from './auth-config.ts';
+import { CertificateName, Secret, type SecretRef, secretsOf } from './auth-config.ts';
 import { OidcConfig } from './people/oidc.ts';
 import { RoleBinding } from './people/roles.ts';
 import { secretFault } from './schemes.ts';
@@ -9,12 +9,24 @@ import { type Source, Sources } from './source-config.ts';
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/i, 'letters, digits, dots and dashes only');
 
-export const GatewayConfig = z.strictObject({
+const Path = z.string().regex(/^[^\0\n]+$/);
+
+const Checked = z.strictObject({
   /** What it signs people's decisions as; the inventory's approval.gateways has its public key. */
   name: Name.default('gateway'),
   listen: z
     .strictObject({ host: z.string().default('127.0.0.1'), port: z.int().min(0).max(65535).default(8420) })
     .prefault({}),
+  /** Files in PEM. They are read again when they change. */
+  tls: z
+    .strictObject({
+      /** The gateway's own certificate, then those in between. */
+      cert: Path,
+      key: Path,
+      /** Who vouches for certificates of machines and senders. Nobody else is asked for one. */
+      clientCa: Path.optional(),
+    })
+    .optional(),
   /** How people and senders reach it, for links and for the identity provider. */
   url: z.url().default('http://127.0.0.1:8420'),
   /** Proxies in front of it whose X-Forwarded-For counts. */
@@ -35,8 +47,16 @@ export const GatewayConfig = z.strictObject({
   people: z
     .array(z.strictObject({ name: Name, oidc: z.string().optional(), slack: z.string().optional() }))
     .default([]),
-  /** Programs that use the API, each with a token. */
-  machines: z.array(z.strictObject({ name: Name, tokens: z.array(Secret).min(1).max(3) })).default([]),
+  /** Programs that use the API, each by a token or by its certificate. */
+  machines: z
+    .array(
+      z.strictObject({
+        name: Name,
+        tokens: z.array(Secret).max(3).default([]),
+        certificates: z.array(CertificateName).max(5).default([]),
+      }),
+    )
+    .default([]),
   roles: z.array(RoleBinding).default([]),
   slack: z
     .strictObject({
@@ -51,6 +71,18 @@ export const GatewayConfig = z.strictObject({
   /** Programs that are told of plans, by Standard Webhooks. */
   notify: z.array(z.strictObject({ url: z.url({ protocol: /^https?$/ }), secret: Secret })).default([]),
 });
+
+export const GatewayConfig = Checked.superRefine(({ tls, machines, sources }, context) => {
+  const complain = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
+  const missing = 'certificates of clients need tls.clientCa';
+  for (const [index, { name, tokens, certificates }] of machines.entries()) {
+    if (tokens.length + certificates.length === 0)
+      complain(['machines', index], `${name} has no token and no certificate`);
+    if (certificates.length && !tls?.clientCa) complain(['machines', index, 'certificates'], missing);
+  }
+  for (const [name, { auth }] of Object.entries(sources))
+    if (auth.scheme === 'certificate' && !tls?.clientCa) complain(['sources', name, 'auth'], missing);
+});
 export type GatewayConfig = z.infer<typeof GatewayConfig>;
 
 const read = {
@@ -62,7 +94,8 @@ const read = {
 export const parseConfig = (text: string, file: string): GatewayConfig => parseYaml(text, file, GatewayConfig);
 
 /** The secrets of a source, read now: they may be replaced while the gateway runs. @throws SecretError */
-export const sourceSecrets = ({ auth }: Source): string[] => secretsOf(auth, read, secretFault);
+export const sourceSecrets = ({ auth }: Source): string[] =>
+  auth.scheme === 'certificate' ? [] : secretsOf(auth, read, secretFault);
 
 /** One secret. @throws SecretError */
 export const secretOf = (reference: SecretRef): string =>

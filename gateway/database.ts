@@ -28,6 +28,9 @@ const schema = `do $$ begin
     done timestamptz,
     body jsonb not null
   );
+  alter table undrop_delivery
+    add column if not exists claimed timestamptz not null default now(),
+    add column if not exists remember_ms bigint not null default 0;
   create index if not exists undrop_delivery_open on undrop_delivery (received) where done is null;
   create table if not exists undrop_notice (
     id text primary key,

@@ -1,79 +1,101 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Reach } from '../client/start.ts';
-import { taskTimeout } from '../client/start.ts';
-import { type IncidentInput, incidentId, open } from '../domain/incident.ts';
-import type { Inbox, Letters } from './inbox.ts';
+import { type Reach, taskTimeout } from '../client/start.ts';
+import { type IncidentInput, type News, incidentId, open } from '../domain/incident.ts';
+import { Batches } from './batches.ts';
+import type { Inbox, Stored } from './inbox.ts';
 
-export interface Opening extends Pick<IncidentInput, 'windowMs' | 'propose' | 'atOnce'> {}
+/** What an incident is opened with, besides its target. */
+export type Opening = Pick<IncidentInput, 'windowMs' | 'propose' | 'atOnce'>;
 
 /** Temporal did not take it in time. */
 export class Unreachable extends Error {}
+/** Something older about the same target waits, without which this one means nothing. */
+export class Overtaking extends Error {}
 
 /** A sender waits no longer than a second for an answer (PagerDuty 5 s, Grafana OnCall 4 s, Slack 3 s). */
 const deadlineMs = 900;
+/** Reports in one signal; each has less than a kilobyte, and Temporal refuses signals of two megabytes. */
+const mostReports = 500;
 
-/**
- * Brings reports to the incidents of their targets: what fires opens one, what is resolved only reaches one that is open.
- * Doing it again changes nothing.
- * @returns ids of the incidents that were reached
- * @throws Unreachable when Temporal does not take it in time
- */
-export async function deliver(reach: Reach, opening: Opening, source: string, letters: Letters): Promise<string[]> {
-  const { engine, taskQueue, inventory } = reach;
-  const one = async ({ target, reports }: Letters[number]): Promise<string[]> => {
-    const workflowId = incidentId(inventory.name, target);
-    if (reports.some(open)) {
-      const input: IncidentInput = {
-        ...opening,
-        inventory: inventory.name,
-        target,
-        requester: source,
-        visible: engine.visible,
-      };
-      await engine.client.workflow.signalWithStart('incident', {
-        workflowId, taskQueue, args: [input], signal: 'report', signalArgs: [reports], memo: { target },
+interface Letter {
+  target: string;
+  source: string;
+  news: News;
+}
+
+/** Brings deliveries to the incidents of their targets. */
+export class Carrier {
+  private readonly reach: Reach;
+  private readonly inbox: Inbox;
+  private readonly opening: Opening;
+  /** What comes for one incident while a signal is on its way to it goes with the next one. */
+  private readonly signals = new Batches<Letter, boolean>(mostReports, ({ news }) => news.reports.length, async (id, letters) => this.signal(id, letters)); // prettier-ignore
+
+  constructor(reach: Reach, inbox: Inbox, opening: Opening) {
+    this.reach = reach;
+    this.inbox = inbox;
+    this.opening = opening;
+  }
+
+  /**
+   * Carries a delivery out, and notes that: what fires opens an incident, what is resolved only reaches one that is open.
+   * Doing it again changes nothing.
+   * @returns ids of the incidents that were reached
+   * @throws Unreachable when Temporal does not take it in time, Overtaking; the delivery stays in the inbox then
+   */
+  async carryOut({ id, source, received, rememberMs, letters }: Stored): Promise<string[]> {
+    const told = letters.map(async ({ target, reports }) => {
+      const incident = incidentId(this.reach.inventory.name, target);
+      const news = { origin: { id, received, rememberMs }, reports };
+      return (await this.signals.ask(incident, { target, source, news })) ? incident : undefined;
+    });
+    const incidents = await inTime(Promise.all(told));
+    for (const [index, { target }] of letters.entries())
+      if (incidents[index] === undefined && (await this.inbox.overtakes(id, target)))
+        throw new Overtaking(`something older about ${target} waits still`);
+    this.inbox.done(id);
+    return incidents.filter((one) => one !== undefined);
+  }
+
+  /** One signal with all letters. @returns for each whether the incident is there */
+  private async signal(workflowId: string, letters: readonly Letter[]): Promise<boolean[]> {
+    const { engine, taskQueue, inventory } = this.reach;
+    const all = letters.map(({ news }) => news);
+    const opens = letters.find(({ news }) => news.reports.some(open));
+    const { workflow } = engine.client;
+    const sent = async (): Promise<boolean> => {
+      if (!opens) return workflow.getHandle(workflowId).signal('report', all).then(() => true, unlessThere); // prettier-ignore
+      const { target, source } = opens;
+      const input: IncidentInput = { ...this.opening, inventory: inventory.name, target, requester: source, visible: engine.visible }; // prettier-ignore
+      await workflow.signalWithStart('incident', {
+        workflowId, taskQueue, args: [input], signal: 'report', signalArgs: [all], memo: { target },
         workflowIdConflictPolicy: 'USE_EXISTING', workflowTaskTimeout: taskTimeout, staticSummary: `alerts about ${target}`,
       }); // prettier-ignore
-      return [workflowId];
-    }
-    try {
-      await engine.client.workflow.getHandle(workflowId).signal('report', reports);
-      return [workflowId];
-    } catch (error) {
-      if (error instanceof Error && error.name === 'WorkflowNotFoundError') return [];
-      throw error;
-    }
-  };
-  try {
-    const late = Date.now() + deadlineMs;
-    return (await engine.client.withDeadline(late, async () => Promise.all(letters.map(one)))).flat();
-  } catch (error) {
-    throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
+      return true;
+    };
+    const there = await engine.client.withDeadline(Date.now() + deadlineMs, sent);
+    return letters.map(() => there);
   }
 }
 
-/** Carries out what waits in the inbox, until the signal: what was acknowledged while Temporal was away, or half done in a crash. */
-export async function pump(
-  inbox: Inbox,
-  carryOut: (source: string, letters: Letters) => Promise<unknown>,
-  signal: AbortSignal,
-  says: (what: string) => void,
-): Promise<void> {
-  const everyMs = 1_000;
-  const tidyMs = 3_600_000;
-  for (let tidied = 0; !signal.aborted;) {
-    try {
-      if (Date.now() - tidied > tidyMs) {
-        await inbox.tidy();
-        tidied = Date.now();
-      }
-      for (const { id, source, letters } of await inbox.waiting()) {
-        await carryOut(source, letters);
-        await inbox.done(id);
-      }
-    } catch (error) {
-      says(`deliveries wait in the inbox: ${error instanceof Error ? error.message : String(error)}`);
-    }
-    await sleep(everyMs, undefined, { signal }).catch(() => {});
+function unlessThere(error: unknown): false {
+  if (error instanceof Error && error.name === 'WorkflowNotFoundError') return false;
+  throw error;
+}
+
+/** @throws Unreachable where it fails, or takes longer than a sender waits: it may be waiting for others' signals */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const late = new AbortController();
+  const deadline = sleep(deadlineMs, undefined, { signal: late.signal }).then(() => {
+    throw new Unreachable(`Temporal has not answered within ${deadlineMs} ms`);
+  });
+  deadline.catch(() => {}); // it is aborted when the work is done
+  try {
+    return await Promise.race([work, deadline]);
+  } catch (error) {
+    if (error instanceof Unreachable) throw error;
+    throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
+  } finally {
+    late.abort();
   }
 }

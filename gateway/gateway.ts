@@ -5,6 +5,7 @@ import type { Reach } from '../client/start.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Database } from './database.ts';
+import type { Carrier } from './deliver.ts';
 import type { Inbox } from './inbox.ts';
 import type { Metrics } from './metrics.ts';
 import type { Sessions } from './people/sessions.ts';
@@ -16,6 +17,7 @@ export interface Gateway extends Reach {
   key: ParsedKey;
   database: Database;
   inbox: Inbox;
+  carrier: Carrier;
   sessions: Sessions;
   metrics: Metrics;
   runbook: Runbook;

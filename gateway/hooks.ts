@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Alert } from '../domain/alert.ts';
 import { SecretError } from './auth-config.ts';
-import { sourceSecrets } from './config.ts';
-import { Unreachable, deliver } from './deliver.ts';
+import { type GatewayConfig, sourceSecrets } from './config.ts';
+import { type Opening, Overtaking, Unreachable } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import type { Delivery, Letters } from './inbox.ts';
 import { mostBytes, taken } from './intake.ts';
 import { kinds } from './kinds/index.ts';
+import { provedNames } from './people/certificates.ts';
 import type { Source } from './source-config.ts';
 import { aim } from './targets.ts';
 
@@ -48,7 +49,14 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     log.error({ source: name, why: error.message }, 'nobody can be authenticated');
     return { status: 503, outcome: 'failed', answer: { error: 'this source is not configured completely' } };
   }
-  const read = taken(name, source, secrets, request.headers, body, Date.now());
+  const read = taken(
+    name,
+    source,
+    { secrets, names: provedNames(request.raw.socket) },
+    request.headers,
+    body,
+    Date.now(),
+  );
   if (!read.ok) {
     log.warn({ source: name, why: read.why, from: request.ip }, 'message refused');
     return { status: 401, outcome: 'forged', answer: { error: 'not authenticated' } };
@@ -62,26 +70,28 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     return { status: 200, outcome, answer: { accepted: 0, ignored: told.slice(0, 20) } };
   }
   const delivery: Delivery = { id: read.delivery, rememberMs: read.rememberMs, source: name, letters };
-  const known = await inbox.take(delivery);
+  const { known, received: at } = await inbox.take(delivery);
   if (known === 'done') return { status: 200, outcome: 'repeated', answer: { repeated: true } };
   try {
-    const incidents = await deliver(gateway, openingOf(gateway), name, letters);
-    await inbox.done(delivery.id);
+    const incidents = await gateway.carrier.carryOut({ ...delivery, received: at });
     return {
       status: 200,
       outcome: 'accepted',
       answer: { accepted: letters.length, incidents, ignored: told.slice(0, 20) },
     };
   } catch (error) {
+    const waits: Answer = { status: 202, outcome: 'queued', answer: { queued: letters.length } };
+    if (error instanceof Overtaking) return waits;
     if (!(error instanceof Unreachable)) throw error;
     log.warn({ source: name, why: error.message }, 'Temporal does not answer');
-    if (!kind.retries) return { status: 202, outcome: 'queued', answer: { queued: letters.length } };
+    if (!kind.retries) return waits;
     await inbox.refuse(delivery.id);
     return { status: 503, outcome: 'unavailable', answer: { error: 'try again: undrop cannot reach its engine' } };
   }
 }
 
-export const openingOf = ({ config: { incidents } }: Pick<Gateway, 'config'>) => ({
+/** What an incident is opened with. */
+export const openingOf = ({ incidents }: GatewayConfig): Opening => ({
   windowMs: incidents.windowSeconds * 1000,
   propose: incidents.propose,
   atOnce: incidents.atOnce,

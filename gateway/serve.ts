@@ -1,4 +1,5 @@
 import { hkdfSync } from 'node:crypto';
+import type { Server } from 'node:https';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import cookie from '@fastify/cookie';
@@ -13,11 +14,13 @@ import type { Runbook } from '../domain/runbook.ts';
 import { api } from './api.ts';
 import { type GatewayConfig, secretOf } from './config.ts';
 import { openDatabase } from './database.ts';
-import { deliver, pump } from './deliver.ts';
+import { Carrier } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
 import { failed, hooks, openingOf } from './hooks.ts';
 import { notices } from './notices.ts';
+import { pump } from './pump.ts';
 import { slack, slackTeller } from './slack.ts';
+import { renewTls, tlsOptions } from './tls.ts';
 import { webhook } from './webhook.ts';
 import { Inbox } from './inbox.ts';
 import { Metrics } from './metrics.ts';
@@ -53,7 +56,10 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
   const database = await openDatabase(around.databaseUrl, folder);
   const secret = Buffer.from(hkdfSync('sha256', privateKey, 'undrop', 'cookies', 32));
   const inbox = new Inbox(database);
+  const carrier = new Carrier(reach, inbox, openingOf(config));
+  const { tls } = config;
   const app = Fastify({
+    ...(tls && { https: await tlsOptions(tls) }),
     logger: { level: around.level, redact: ['req.headers.authorization', 'req.headers.cookie'] },
     trustProxy: config.trustProxy.length ? config.trustProxy : false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -61,7 +67,7 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     forceCloseConnections: 'idle',
   });
   const gateway: Gateway = {
-    ...reach, config, key, database, inbox, runbook, store, log: app.log,
+    ...reach, config, key, database, inbox, carrier, runbook, store, log: app.log,
     sessions: new Sessions(database, secret),
     metrics: new Metrics(async () => inbox.count()),
   }; // prettier-ignore
@@ -93,13 +99,15 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     reply.type(gateway.metrics.registry.contentType).send(await gateway.metrics.registry.metrics()),
   );
   const stopped = new AbortController();
-  const pumping = pump(inbox, async (source, letters) => deliver(reach, openingOf(gateway), source, letters), stopped.signal, (what) => app.log.warn(what)); // prettier-ignore
+  const pumping = pump(inbox, carrier, stopped.signal, (what) => app.log.warn(what));
   const tellers = [...slackTeller(gateway), ...config.notify.map(({ url, secret: reference }) => webhook(url, () => secretOf(reference)))]; // prettier-ignore
   const telling = notices(gateway, tellers, stopped.signal);
+  const renewing = tls && renewTls(app.server as unknown as Server, tls, stopped.signal, (what) => app.log.warn(what));
   const close = async (): Promise<void> => {
     stopped.abort();
     await app.close();
-    await Promise.all([pumping, telling]);
+    await Promise.all([pumping, telling, renewing]);
+    await inbox.note();
     await database.close();
   };
   try {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { Auth } from './auth-config.ts';
+import { Auth, Certificate } from './auth-config.ts';
 import { type Kind, type KindName, kinds } from './kinds/index.ts';
 import { Mapping } from './kinds/mapping.ts';
 import { Targets } from './targets.ts';
@@ -9,7 +9,7 @@ const KindWord = z.enum(Object.keys(kinds) as [KindName, ...KindName[]]);
 const Checked = z
   .strictObject({
     kind: KindWord,
-    auth: Auth,
+    auth: z.discriminatedUnion('scheme', [Auth, Certificate]),
     mapping: Mapping.optional(),
     /** Which alerts start a run, and at what. */
     targets: Targets.prefault({}),

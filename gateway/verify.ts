@@ -15,7 +15,8 @@ export type Why =
   | 'malformed id'
   | 'no signature of this scheme'
   | 'no usable secret'
-  | 'no secret fits';
+  | 'no secret fits'
+  | 'no certificate fits';
 
 /** `id` and `at` (milliseconds since the epoch) are given only where the signature covers them. */
 export type Verified = { ok: true; id?: string; at?: number } | { ok: false; why: Why };

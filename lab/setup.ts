@@ -46,6 +46,10 @@ export async function setUp(what: 'demo' | 'tests', tell: (line: string) => void
   await $({ quiet: true })`sh ${fileURLToPath(new URL('alerting/build.sh', import.meta.url))}`.catch(
     failed('unpacking Prometheus and Alertmanager'),
   );
+  tell('unpacking PostgreSQL, once');
+  await $({ quiet: true })`sh ${fileURLToPath(new URL('postgres/build.sh', import.meta.url))}`.catch(
+    failed('unpacking PostgreSQL'),
+  );
   await build('kubernetes', (line) => tell(line.replace(/^kubernetes lab: /, '')));
 }
 

@@ -382,7 +382,14 @@ describe('a whole message', () => {
   const token = '0123456789abcdef';
   const headers = { authorization: `Bearer ${token}` };
   const of = (kind: KindName, body: Uint8Array, name = 'lab', more: Headers = headers) =>
-    taken(name, Source.parse({ kind, auth: { scheme: 'bearer', secrets: [{ env: 'A' }] } }), [token], more, body, 0);
+    taken(
+      name,
+      Source.parse({ kind, auth: { scheme: 'bearer', secrets: [{ env: 'A' }] } }),
+      { secrets: [token], names: [] },
+      more,
+      body,
+      0,
+    );
   const bytes = (name: string) => readFileSync(join(folder, `${name}.json`));
   const key = (said: ReturnType<typeof of>) => (said.ok ? said.delivery : said.why);
 

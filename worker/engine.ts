@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { type Progress } from './binary.ts';
 import { type Embedded, embeddedServer } from './embedded.ts';
@@ -14,15 +15,20 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** gRPC's own pause between attempts grows to two minutes: so long a server that is back would go unnoticed. */
+const backSoon = { 'grpc.initial_reconnect_backoff_ms': 200, 'grpc.max_reconnect_backoff_ms': 1_000 };
+const againMs = 5_000;
+
 const attributes = ['UndropTarget', 'UndropPhase', 'UndropConclusion'];
 const keyword = 2;
 
 /**
  * Connects to Temporal. TEMPORAL_ADDRESS, TEMPORAL_PROFILE and the rest of the SDK's environment configuration decide
  * where; without them a local server with a database file is started or joined.
+ * @param patient a server of the environment that cannot be reached now is no error; calls fail until it is there
  * @throws Error that says which server could not be reached
  */
-export async function openEngine(progress: Progress): Promise<Engine> {
+export async function openEngine(progress: Progress, patient = false): Promise<Engine> {
   const [{ Client, Connection }, { loadClientConnectConfig }] = await Promise.all([
     import('@temporalio/client'),
     import('@temporalio/envconfig'),
@@ -39,15 +45,32 @@ export async function openEngine(progress: Progress): Promise<Engine> {
   const namespace = config.namespace ?? 'default';
   const options = { ...config.connectionOptions, address };
   try {
-    const connection = await Connection.connect({ ...options, connectTimeout: '8s' });
+    const all = { ...options, channelArgs: backSoon };
+    let away = false;
+    const connection = await Connection.connect({ ...all, connectTimeout: patient ? '2s' : '8s' }).catch(
+      (error: unknown) => {
+        if (!patient || embedded) throw error;
+        away = true;
+        return Connection.lazy(all);
+      },
+    );
     const client = new Client({ connection, namespace });
+    const closed = new AbortController();
+    let visible = embedded !== undefined || (!away && (await register(client, namespace)));
+    if (away)
+      void registered(client, namespace, closed.signal).then((there) => {
+        visible = there;
+      });
     return {
       embedded: embedded !== undefined,
       address,
       client,
       connection: { address, namespace, options },
-      visible: embedded !== undefined || (await register(client, namespace)),
+      get visible() {
+        return visible;
+      },
       close: async () => {
+        closed.abort();
         await connection.close();
         embedded?.close();
       },
@@ -57,6 +80,14 @@ export async function openEngine(progress: Progress): Promise<Engine> {
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(`the Temporal server at ${address} cannot be reached: ${why}`, { cause: error });
   }
+}
+
+/** Tries to until the server is there, or the signal. */
+async function registered(client: Client, namespace: string, signal: AbortSignal): Promise<boolean> {
+  const there = async (): Promise<boolean> =>
+    client.withDeadline(Date.now() + againMs, async () => client.workflowService.getSystemInfo({})).then(() => true, () => false); // prettier-ignore
+  while (!signal.aborted && !(await there())) await sleep(againMs, undefined, { signal }).catch(() => {});
+  return !signal.aborted && register(client, namespace);
 }
 
 /** Registers undrop's search attributes; without the right to, runs are only not searchable by them. */

@@ -19,6 +19,7 @@ import {
   open,
   overAt,
   reported,
+  seenBefore,
 } from '../domain/incident.ts';
 import { diagnose } from './diagnose.ts';
 import { innermost } from './errors.ts';
@@ -33,12 +34,14 @@ const longest = 2000;
  * only for what is reported long after that.
  */
 export async function incident(input: IncidentInput): Promise<IncidentProgress> {
-  const { problems = [], runs = [] } = input.carried ?? {};
+  const { problems = [], runs = [], seen: known = {} } = input.carried ?? {};
   const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
   setHandler(incidentProgress, () => progress);
   const inTurn = turnTaker(input.inventory, input.atOnce);
-  setHandler(reportSignal, (reports) => {
-    for (const report of reports) reported(problems, report, Date.now());
+  setHandler(reportSignal, (all) => {
+    const now = Date.now();
+    for (const { origin, reports: each } of all.filter(({ origin: one }) => !seenBefore(known, one, now)))
+      for (const report of each) reported(problems, report, origin.received, now);
   });
   const show = (phase: IncidentProgress['phase']): void => {
     progress.phase = phase;
@@ -50,7 +53,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     if (due(problems, runs)) await look();
     show(problems.some(open) ? 'open' : 'resolved');
     if (workflowInfo().historyLength > longest || workflowInfo().continueAsNewSuggested)
-      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs } });
+      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs, seen: known } });
     const seen = reports();
     const left = overAt(problems) - Date.now();
     if (left <= 0) break;

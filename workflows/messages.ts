@@ -1,7 +1,7 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Asker } from './turns.ts';
 import type { Decision, RecordedDecision } from '../domain/approval.ts';
-import type { IncidentProgress, Report } from '../domain/incident.ts';
+import type { IncidentProgress, News } from '../domain/incident.ts';
 import type { AuditProgress } from '../domain/audit.ts';
 import type { RolloutProgress } from '../domain/rollout.ts';
 import type { ChangeProgress, DiagnoseProgress, RemediateProgress } from '../domain/runs.ts';
@@ -17,8 +17,8 @@ export const decide = defineUpdate<RecordedDecision, [Decision]>('decide');
 /** The same for callers that can only signal: a refusal is recorded and shows in the progress. */
 export const decision = defineSignal<[Decision]>('decision');
 
-/** Incident tooling says something of an incident's target. */
-export const reportSignal = defineSignal<[Report[]]>('report');
+/** Incident tooling says something of an incident's target; a copy of the same delivery has no effect. */
+export const reportSignal = defineSignal<[News[]]>('report');
 export const incidentProgress = defineQuery<IncidentProgress>('progress');
 
 /** Somebody asks for a turn to diagnose, and gives it back. */

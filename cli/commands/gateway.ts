@@ -49,7 +49,8 @@ async function run({ inventory: file, config: path, logLevel }: Options, withWor
       import('../../worker/paths.ts'),
     ]); // prettier-ignore
   const config = parsed(parseConfig, await text(path), path);
-  const engine = await openEngine(progress).catch((error: unknown) => {
+  // A gateway that comes up while Temporal is away takes alerts all the same.
+  const engine = await openEngine(progress, !withWorker).catch((error: unknown) => {
     throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
   });
   const taskQueue = taskQueueOf(inventory);

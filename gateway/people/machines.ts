@@ -2,9 +2,21 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { type GatewayConfig, secretOf } from '../config.ts';
 import type { Principal } from './roles.ts';
 
-/** The program whose token this is; undefined for none. Tokens are read each time: they may be replaced meanwhile. */
-export function machineOf({ machines }: GatewayConfig, authorization: string | undefined): Principal | undefined {
-  const sent = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+/**
+ * The program whose token or certificate this is; undefined for none. Tokens are read each time: they may be replaced
+ * meanwhile. Who sends a token is known by nothing else: a wrong one is not made good by a certificate.
+ * @param names that its certificate proves
+ */
+export function machineOf(
+  { machines }: GatewayConfig,
+  authorization: string | undefined,
+  names: readonly string[],
+): Principal | undefined {
+  if (authorization === undefined) {
+    const known = machines.find(({ certificates }) => certificates.some((name) => names.includes(name)));
+    return known && { name: known.name, kind: 'machine', groups: [] };
+  }
+  const sent = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   if (sent === undefined) return undefined;
   let found: Principal | undefined;
   // All are compared, whichever fits: the time taken says nothing.

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { Inventory } from '../../domain/inventory.ts';
 import { type Namespaces, inside, line, sh } from './machine.ts';
 import { until } from './until.ts';
@@ -40,9 +41,22 @@ export class Pair {
     return Number(inside(this.names[1], 'cat /proc/sys/net/ipv4/ipfrag_high_thresh'));
   }
 
-  /** Somebody else changes the setting a little: a plan that was made before is void, and the fault stays. */
-  drift(): void {
-    inside(this.names[1], `sysctl -qw net.ipv4.ipfrag_high_thresh=${this.threshold() + 1}`);
+  /**
+   * Somebody else keeps changing the setting a little, until the returned function is called: a plan that was made before
+   * is void, and the fault stays. A process of its own does it: here it would hold up what is tested.
+   */
+  drifting(): () => void {
+    const script = 'while value=$(cat "$1") && echo $((value + 1)) >"$1"; do sleep 0.2; done';
+    const argv = [
+      `--net=/run/netns/${this.names[1]}`,
+      'sh',
+      '-c',
+      script,
+      'sh',
+      '/proc/sys/net/ipv4/ipfrag_high_thresh',
+    ];
+    const child = spawn('nsenter', argv, { stdio: 'ignore' });
+    return () => void child.kill('SIGKILL');
   }
 
   /** Processes inside the two namespaces: probers, samplers, timers. */

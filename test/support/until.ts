@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Waits until a condition gives something true, which is returned. @throws Error that names it after the deadline */
@@ -15,6 +16,16 @@ export async function until<T>(
     await sleep(20);
   }
 }
+
+/** Waits until somebody listens on a port of this machine. */
+export const answers = async (port: number): Promise<boolean> =>
+  until(`port ${port} answers`, async () => new Promise<boolean>((resolve) => {
+    const socket = createConnection(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  }), 30_000); // prettier-ignore
 
 /** Processes of this machine whose command line contains a text, other than this one. */
 export const processesWith = (text: string): number[] =>
