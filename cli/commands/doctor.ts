@@ -22,13 +22,19 @@ export const doctor = new Command('doctor')
   .action(async ({ inventory: file, json }: { inventory?: string; json?: true }) => {
     const inventory = await readInventory(file);
     const [
-      { checkApproval, checkCluster, checkNodes, checkPolicy, checkTemporal },
+      { checkApproval, checkCluster, checkPolicy, checkTemporal },
       { checkData },
+      { checkNodes },
       { checkManagement },
-    ] = await Promise.all([import('../checks.ts'), import('../data.ts'), import('../management.ts')]);
+    ] = await Promise.all([
+      import('../checks.ts'),
+      import('../data.ts'),
+      import('../node-checks.ts'),
+      import('../management.ts'),
+    ]);
     const findings: Finding[] = [];
     for (const check of [
-      checkTemporal(),
+      checkTemporal(inventory),
       checkData(inventory),
       checkApproval(inventory),
       checkPolicy(inventory),
