@@ -6,7 +6,7 @@ import type { Evidence } from '../domain/evidence.ts';
 import { factsAt } from '../domain/facts/facts.ts';
 import { described, forbidden } from '../domain/operation.ts';
 import type { PlannedChange } from '../domain/plan.ts';
-import { type ProbeResult, addProbes } from '../domain/probe.ts';
+import { type ProbeResult, addProbes } from '../domain/probe-result.ts';
 import type { Step } from '../domain/runbook.ts';
 import type { ChangeInput, Measured, Site } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';

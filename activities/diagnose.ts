@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Context } from '@temporalio/activity';
 import { conclude } from '../domain/conclude.ts';
 import { passiveStep } from '../domain/evidence.ts';
-import { addProbes } from '../domain/probe.ts';
+import { addProbes } from '../domain/probe-result.ts';
 import { diagnosisMarkdown } from '../domain/report.ts';
 import { parseTarget } from '../domain/cluster-target.ts';
 import type { DiagnoseResult, EvidenceRef, StepSummary, SurveyRow } from '../domain/runs.ts';

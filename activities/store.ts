@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { digestOf } from '../domain/digest.ts';
 
-/** Keeps evidence out of workflow histories: JSON by its digest, in a folder. */
+/** Keeps evidence out of workflow histories: JSON by its digest, in a folder. It ages from its last use on. */
 export class EvidenceStore {
   private readonly folder: string;
 
@@ -28,8 +28,13 @@ export class EvidenceStore {
   /** @throws Error that names the folder when the evidence is not here, or not what its name says */
   async get<T>(digest: string): Promise<T> {
     if (!/^[0-9a-f]{64}$/.test(digest)) throw new Error(`"${digest}" is no digest`);
-    const packed = await readFile(this.path(digest)).catch((error: unknown) => {
-      throw new Error(`evidence ${digest.slice(0, 12)} is not in ${this.folder}`, { cause: error });
+    const path = this.path(digest);
+    // Runs share evidence: what one of them still reads is not old. Whoever may only read cannot say so.
+    await utimes(path, new Date(), new Date()).catch(() => {});
+    const packed = await readFile(path).catch((error: unknown) => {
+      const why =
+        'another machine has it, or nobody used it for so long that it was deleted (keep.days of the inventory)';
+      throw new Error(`evidence ${digest.slice(0, 12)} is not in ${this.folder}: ${why}`, { cause: error });
     });
     const value = JSON.parse((await promisify(gunzip)(packed)).toString('utf8')) as T;
     if (digestOf(value) !== digest) throw new Error(`evidence ${digest.slice(0, 12)} was altered on disk`);
@@ -51,6 +56,24 @@ export class EvidenceStore {
     return digest === '' ? undefined : digest;
   }
 
+  /**
+   * Deletes what was last used before a time (milliseconds since the epoch), also what a killed worker left half written.
+   * @returns how many files, and their bytes
+   */
+  async drop(before: number, signal?: AbortSignal): Promise<{ files: number; bytes: number }> {
+    const dropped = { files: 0, bytes: 0 };
+    const folders = await readdir(this.folder).catch(() => []);
+    for (const folder of folders.filter((name) => /^[0-9a-f]{2}$/.test(name)))
+      for (const name of await readdir(join(this.folder, folder))) {
+        if (signal?.aborted) return dropped;
+        const bytes = await dropFile(join(this.folder, folder, name), before);
+        if (bytes === undefined) continue;
+        dropped.files++;
+        dropped.bytes += bytes;
+      }
+    return dropped;
+  }
+
   private pointer(name: string): string {
     if (!/^[A-Za-z0-9.-]{1,100}$/.test(name)) throw new Error(`"${name}" is no name for evidence`);
     return join(this.folder, 'names', name);
@@ -59,4 +82,24 @@ export class EvidenceStore {
   private path(digest: string): string {
     return join(this.folder, digest.slice(0, 2), `${digest}.json.gz`);
   }
+}
+
+/** Its size; undefined where it stays, or another worker was faster. */
+async function dropFile(path: string, before: number): Promise<number | undefined> {
+  const old = async (file: string): Promise<number | undefined> => {
+    const found = await stat(file).catch(() => undefined);
+    return found?.isFile() && found.mtimeMs < before ? found.size : undefined;
+  };
+  if ((await old(path)) === undefined) return undefined;
+  // Somebody may be using it at this very moment: it is put aside first, and put back if it is not old after all.
+  const aside = `${path}.${randomBytes(4).toString('hex')}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return undefined;
+  }
+  const size = await old(aside);
+  if (size === undefined) await rename(aside, path);
+  else await rm(aside, { force: true });
+  return size;
 }

@@ -100,7 +100,10 @@ export async function readBundle(name: string): Promise<Bundle> {
 }
 
 async function bundleOfRun(run: string): Promise<Bundle> {
-  const { evidenceStore, runsFolder } = await import('../worker/worker.ts');
+  const [{ evidenceStore }, { runsFolder }] = await Promise.all([
+    import('../worker/worker.ts'),
+    import('../worker/paths.ts'),
+  ]);
   const plain = /^[\w-]+$/.test(run);
   const text = plain && (await readFile(join(runsFolder(), run, 'report.json'), 'utf8').catch(() => undefined));
   if (!text) throw new UserError(`there is no file ${run}, and no run of that name in ${runsFolder()}`);

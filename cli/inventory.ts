@@ -16,7 +16,10 @@ export async function readInventory(option?: string): Promise<Inventory> {
   const text = await readFile(file, 'utf8').catch(async (error: NodeJS.ErrnoException) => {
     const cluster = named === undefined && error.code === 'ENOENT' ? await currentCluster() : undefined;
     if (cluster) return cluster;
-    const how = 'docs/inventory.md says how to write one, a kubeconfig makes one needless, `undrop demo` needs neither';
+    const how =
+      named === undefined
+        ? 'nor a kubeconfig with a current context to use instead: docs/inventory.md says how to write one, `undrop demo` needs neither'
+        : 'docs/inventory.md says how to write one';
     throw new UserError(
       error.code === 'ENOENT' ? `there is no inventory ${file}; ${how}` : `${file}: ${error.message}`,
     );

@@ -54,29 +54,31 @@ export async function openSession(inventory: Inventory, work: Work = 'worker'): 
 }
 
 /** An Update or Query with no worker behind it would hang until its deadline. */
-async function requireWorker({ client, address, connection }: Engine, taskQueue: string): Promise<void> {
+async function requireWorker(engine: Engine, taskQueue: string): Promise<void> {
   const until = Date.now() + workerMs;
-  for (;;) {
-    const { pollers } = await client.workflowService.describeTaskQueue({
-      namespace: connection.namespace,
-      taskQueue: { name: taskQueue },
-      taskQueueType: 1,
-    });
-    // Temporal lists a poller for minutes after its worker has died.
-    const alive = (pollers ?? []).some(({ lastAccessTime }) => {
-      const seconds = Number(lastAccessTime?.seconds ?? 0);
-      return Date.now() / 1000 - seconds < aliveSeconds;
-    });
-    if (alive) return;
-    if (Date.now() > until)
-      throw new UserError(
-        `no worker for this inventory at ${address} (queue ${taskQueue}): start one with \`undrop worker\``,
-        exit.failed,
-      );
+  while (!(await hasWorker(engine, taskQueue))) {
+    if (Date.now() > until) throw new UserError(withoutWorker(engine, taskQueue), exit.failed);
     progress('waiting for a worker');
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
+
+/** Whether a worker asks this server for work of the queue. */
+export async function hasWorker({ client, connection }: Engine, taskQueue: string): Promise<boolean> {
+  const { pollers } = await client.workflowService.describeTaskQueue({
+    namespace: connection.namespace,
+    taskQueue: { name: taskQueue },
+    taskQueueType: 1,
+  });
+  // Temporal lists a poller for minutes after its worker has died.
+  return (pollers ?? []).some(({ lastAccessTime }) => {
+    const seconds = Number(lastAccessTime?.seconds ?? 0);
+    return Date.now() / 1000 - seconds < aliveSeconds;
+  });
+}
+
+export const withoutWorker = ({ address }: Engine, taskQueue: string): string =>
+  `no worker for this inventory at ${address} (queue ${taskQueue}): start one with \`undrop worker\``;
 
 /** The SDK's warnings are for whoever looks for them, not for the user's screen. */
 function logToFile(): (entry: { level: string; message: string; meta?: unknown }) => void {

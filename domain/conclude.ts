@@ -1,7 +1,8 @@
 import { type Evidence, isPassive, lengthOf, watchedWindow } from './evidence.ts';
 import { shown } from './cel.ts';
 import { addsUp, judgeCause } from './judge.ts';
-import { addProbes, flowName } from './probe.ts';
+import { addProbes } from './probe-result.ts';
+import { flowName } from './watched.ts';
 import type { Runbook } from './runbook.ts';
 import { significant, wilson } from './statistics.ts';
 import { type Account, type Conclusion, type Verdict, openLoss } from './verdict.ts';

@@ -1,5 +1,5 @@
 import type { ClusterView, Plane } from './cluster.ts';
-import { type ProbeResult, addProbes } from './probe.ts';
+import { type ProbeResult, addProbes } from './probe-result.ts';
 import type { Rule, Sample } from './sample.ts';
 import type { Path } from './target.ts';
 

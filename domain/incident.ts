@@ -1,4 +1,4 @@
-import type { DiagnoseResult } from './runs.ts';
+import type { DiagnoseInput, DiagnoseResult } from './runs.ts';
 
 /** What one message of incident tooling says of one problem, as far as an incident needs it. */
 export interface Report {
@@ -35,16 +35,8 @@ export interface Problem extends Report {
   times: number;
 }
 
-export interface IncidentInput {
-  /** Name of the inventory. */
-  inventory: string;
-  /** The failure domain: all problems of one target are one incident. */
-  target: string;
-  requester: string;
-  windowMs: number;
-  /** Go on to a plan, which waits for people. */
-  propose: boolean;
-  visible: boolean;
+/** What each of its diagnoses is given. The target is the failure domain: all problems of one target are one incident. */
+export interface IncidentInput extends Omit<DiagnoseInput, 'passive'> {
   /** How many diagnoses of this inventory's incidents may run at once. */
   atOnce: number;
   /** What an earlier part of the same incident knew: long ones are continued in a new history. */

@@ -108,6 +108,17 @@ const Approval = z.strictObject({
     .default(60),
 });
 
+/** For how many days after its last use what undrop writes is kept. No less than a plan may wait for people. */
+const Days = z.int().min(8).max(3650);
+const Keep = z
+  .strictObject({
+    /** Evidence, and reports of audits and of runs without a plan. */
+    days: Days.default(30),
+    /** Reports of runs with a plan: they are the record of who changed what. */
+    changesDays: Days.default(365),
+  })
+  .refine(({ days, changesDays }) => changesDays >= days, { path: ['changesDays'], error: 'no less than days' });
+
 export const Inventory = z
   .strictObject({
     name: Name,
@@ -121,6 +132,7 @@ export const Inventory = z
     /** File of the auto-remediation policy, as seen from the inventory's: its own, so that others can own it. */
     policy: FilePath.optional(),
     audit: Audit.prefault({}),
+    keep: Keep.prefault({}),
   })
   .superRefine((inventory, context) => {
     const known = (name: string) => Object.hasOwn(inventory.nodes, name);
@@ -151,5 +163,6 @@ export const Inventory = z
 export type Inventory = z.infer<typeof Inventory>;
 export type KubernetesSpec = z.infer<typeof Kubernetes>;
 export type ShellSpec = z.infer<typeof ShellSpec>;
+export type Keep = z.infer<typeof Keep>;
 export type SshSpec = z.infer<typeof Ssh>;
 export type ServiceSpec = z.infer<typeof ServiceSpec>;

@@ -1,7 +1,7 @@
 import { expression } from './cel.ts';
 import type { Edge, Evidence, Window } from './evidence.ts';
 import { situationOf } from './facts/facts.ts';
-import type { ProbeResult } from './probe.ts';
+import type { ProbeResult } from './probe-result.ts';
 import type { Methodology, Step } from './runbook.ts';
 import { type Path, receiverOf } from './target.ts';
 

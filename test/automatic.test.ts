@@ -17,11 +17,12 @@ import {
   type RemediateResult,
   changeId,
 } from '../domain/runs.ts';
-import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from '../lab/lab.ts';
+import { faultNamed, labInventory, namespaceState } from '../lab/lab.ts';
 import { replayed } from './support/histories.ts';
 import { root } from './support/imports.ts';
 import { real } from './support/machine.ts';
-import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { approvalBy, diagnosed, Person, planned } from './support/road.ts';
 import { until } from './support/until.ts';
 
 /** A change waits for others here, on purpose. */
@@ -45,7 +46,7 @@ const automatic = {
   largest: { nodes: 1, flows: 'any', services: 'any' },
 };
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
 let diagnosis: DiagnoseResult;
 let old = '';
@@ -81,21 +82,15 @@ real(
   'nft',
 )('standing approvals on real kernels', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('netns');
-    old = offloads();
-    await inject(fault);
-    await road.open();
+    road = new LabRoad('netns');
     write();
     const inventory = { ...labInventory('netns'), name: 'auto', approval: approvalBy([alice, bob]), policy: file() };
-    session = await road.session(inventory);
+    session = await road.begin(inventory);
+    old = offloads();
+    await road.breaks(fault.id);
     diagnosis = await diagnosed(session, fault.target);
   }, 120_000);
-  afterAll(async () => {
-    await heal(fault);
-    await road.close();
-    await down('netns');
-  }, 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('a fault is fixed with nobody deciding; the trail says which rule let it through and why', async () => {
     write();
@@ -210,8 +205,7 @@ real(
 
   test('five at once under a rule of two are never more than two; when they failed, the breaker has the next wait for people', async () => {
     const other = faultNamed('random-drop');
-    await heal(fault);
-    await inject(other);
+    await road.breaks(other.id);
     try {
       const wide = await road.session(wideInventory(), true);
       writeFileSync(
@@ -249,8 +243,7 @@ real(
       await handle.cancel();
       await ended(handle);
     } finally {
-      await heal(other);
-      await inject(fault);
+      await road.breaks(fault.id);
     }
   }, 300_000);
 

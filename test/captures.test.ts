@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Captured, Flow, Seen } from '../domain/captures.ts';
 import { matched, windowsOf } from '../domain/matching.ts';
 import { joinCaptures } from '../domain/passive.ts';
-import { addProbes } from '../domain/probe.ts';
+import { addProbes } from '../domain/probe-result.ts';
 import type { Path, Place } from '../domain/target.ts';
 
 const place = (name: string, role: Place['role'], address: string): Place => ({ name, role, node: name, address, nodeAddress: '' }); // prettier-ignore

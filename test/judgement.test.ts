@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type Evidence } from '../domain/evidence.ts';
-import { addProbes, joinProbe } from '../domain/probe.ts';
+import { addProbes, joinProbe } from '../domain/probe-result.ts';
 import type { Entry, Sample } from '../domain/sample.ts';
 import { conclude } from '../domain/conclude.ts';
 import { factsAt } from '../domain/facts/facts.ts';

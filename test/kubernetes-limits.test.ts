@@ -9,16 +9,17 @@ import { newRun, startDiagnosis } from '../client/start.ts';
 import type { Session } from '../cli/session.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Conclusion } from '../domain/verdict.ts';
-import { down, inLab, kubeconfig, labInventory, up } from '../lab/lab.ts';
+import { inLab, kubeconfig, labInventory } from '../lab/lab.ts';
 import { evidenceStore } from '../worker/worker.ts';
 import { real } from './support/machine.ts';
-import { Road, diagnosed } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { diagnosed } from './support/road.ts';
 import { until } from './support/until.ts';
 
 const target = 'pod/shop/client->service/shop/echo';
 const kubectl = (line: string): Promise<string> => inLab('kubernetes', line, line);
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
 
 /** A session of its own: a worker keeps what it has opened, and these tests are about what cannot be opened. */
@@ -37,15 +38,10 @@ real(
   'conntrack',
 )('where a cluster cannot be seen whole', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('kubernetes');
-    await road.open();
-    session = await road.session(labInventory('kubernetes'));
+    road = new LabRoad('kubernetes');
+    session = await road.begin(labInventory('kubernetes'));
   }, 180_000);
-  afterAll(async () => {
-    await road.close();
-    await down('kubernetes');
-  }, 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('an account that may not exec: every place is named with what is missing, and nothing is concluded', async () => {
     await kubectl(`kubectl apply -f - <<'END'

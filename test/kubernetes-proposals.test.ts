@@ -7,10 +7,10 @@ import { startRemediation } from '../client/start.ts';
 import type { Session } from '../cli/session.ts';
 import { digestOf } from '../domain/digest.ts';
 import type { RemediateResult } from '../domain/runs.ts';
-import { down, faultNamed, heal, inLab, inject, kubeconfig, labInventory, up } from '../lab/lab.ts';
-import type { Fault } from '../lab/fault.ts';
+import { inLab, kubeconfig, labInventory } from '../lab/lab.ts';
 import { real } from './support/machine.ts';
-import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { Person, approvalBy, diagnosed, planned } from './support/road.ts';
 
 const target = 'pod/shop/client->service/shop/echo';
 const [alice, bob] = [new Person('alice'), new Person('bob')];
@@ -22,14 +22,8 @@ const kubectl = (line: string): Promise<string> => inLab('kubernetes', line, lin
 /** The limit is the whole kernel's. */
 const max = Number(readFileSync('/proc/sys/net/netfilter/nf_conntrack_max', 'utf8'));
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
-let broken: Fault | undefined;
-
-async function breaks(id: string): Promise<void> {
-  broken = faultNamed(id);
-  await inject(broken);
-}
 
 /** kube-proxy's ConfigMap as kubeadm writes it; the lab's own proxies read a file. */
 async function configured(conntrack: string, ...marks: string[]): Promise<void> {
@@ -53,22 +47,14 @@ real(
   'conntrack',
 )('what others own in a cluster is proposed, and never changed', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('kubernetes');
-    await road.open();
-    session = await road.session(inventory);
+    road = new LabRoad('kubernetes');
+    session = await road.begin(inventory);
   }, 180_000);
-  afterEach(async () => {
-    if (broken) await heal(broken);
-    broken = undefined;
-  }, 60_000);
-  afterAll(async () => {
-    await road.close();
-    await down('kubernetes');
-  }, 60_000);
+  afterEach(() => road.heal(), 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('the overlay has no room: the exact MTU in the file that pods get theirs from, and with it nothing is lost', async () => {
-    await breaks('k8s-overlay-mtu');
+    await road.breaks('k8s-overlay-mtu');
     const file = '/etc/cni/net.d/lab.conflist';
     const before = await kubectl(`on n1 cat ${file}`);
     const result = await proposed(session);
@@ -96,14 +82,13 @@ real(
       expect((await diagnosed(session, target)).kind).toBe('no-loss');
     } finally {
       // A tunnel's device takes no more than what is underneath.
-      await heal(broken!);
-      broken = undefined;
+      await road.heal();
       await mtu(1450);
     }
   }, 120_000);
 
   test('a full table: the plan also has the patch of kube-proxy’s own limit, which the API takes once', async () => {
-    await breaks('k8s-conntrack-full');
+    await road.breaks('k8s-conntrack-full');
     await configured(
       '  maxPerCore: 16 # small nodes\n  min: 4096\n  tcpCloseWaitTimeout: null\n',
       "annotate configmap kube-proxy argocd.argoproj.io/tracking-id='proxies:/ConfigMap:kube-system/kube-proxy'",
@@ -134,7 +119,7 @@ real(
 
   test('a limit that somebody lowered: the line that lowers it, in the node’s own file', async () => {
     const file = '/etc/sysctl.d/60-tuned.conf';
-    await breaks('k8s-conntrack-full');
+    await road.breaks('k8s-conntrack-full');
     await configured(`  maxPerCore: 16\n  min: ${2 * max}\n`);
     await kubectl(`on n1 sh -c 'printf "# by hand\\nnet.netfilter.nf_conntrack_max = ${max}\\n" >${file}'`);
     try {
@@ -154,7 +139,7 @@ real(
   }, 180_000);
 
   test('an account that may not read the object says so, and proposes in words', async () => {
-    await breaks('k8s-random-drop');
+    await road.breaks('k8s-random-drop');
     await kubectl(`kubectl apply -f - <<'END'
 ---
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: guest, namespace: undrop}}

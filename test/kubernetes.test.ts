@@ -7,14 +7,14 @@ import { radiusOf } from '../activities/radius.ts';
 import type { Operation } from '../domain/operation.ts';
 import { type PlannedChange, type SignedPlan, radiusLine } from '../domain/plan.ts';
 import type { RemediateResult } from '../domain/runs.ts';
-import type { Fault } from '../lab/fault.ts';
-import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
+import { inLab, labInventory } from '../lab/lab.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import type { Place } from '../domain/target.ts';
 import { until } from './support/until.ts';
 import { real } from './support/machine.ts';
-import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { approvalBy, diagnosed, Person, planned } from './support/road.ts';
 
 const [alice, bob] = [new Person('alice'), new Person('bob')];
 const inventory = {
@@ -22,15 +22,8 @@ const inventory = {
   approval: approvalBy([alice, bob]),
 };
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
-let broken: Fault | undefined;
-
-async function breaks(id: string): Promise<Fault> {
-  broken = faultNamed(id);
-  await inject(broken);
-  return broken;
-}
 
 async function approved({ handle, signed }: { handle: WorkflowHandle; signed: SignedPlan }): Promise<RemediateResult> {
   await decide(handle, alice.decides(handle.workflowId, signed.digest));
@@ -52,19 +45,11 @@ real(
   'conntrack',
 )('a real Kubernetes cluster', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('kubernetes');
-    await road.open();
-    session = await road.session(inventory);
+    road = new LabRoad('kubernetes');
+    session = await road.begin(inventory);
   }, 180_000);
-  afterEach(async () => {
-    if (broken) await heal(broken);
-    broken = undefined;
-  }, 60_000);
-  afterAll(async () => {
-    await road.close();
-    await down('kubernetes');
-  }, 60_000);
+  afterEach(() => road.heal(), 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('a Service alone is surveyed from pods of undrop’s own, which are gone afterwards', async () => {
     const result = await diagnosed(session, 'service/shop/echo', bob.name);
@@ -75,7 +60,7 @@ real(
   }, 90_000);
 
   test('kube-proxy frozen while an endpoint is replaced: restarted on that node, and its stale flow lives again', async () => {
-    await breaks('k8s-proxy-frozen');
+    await road.breaks('k8s-proxy-frozen');
     await inLab('kubernetes', 'on n2 sysctl -qw net.netfilter.nf_conntrack_acct=1; spawn bystander client2 python3 -I -c "$(cat "$HERE/../netns/client.py")" $SERVICE 9000 45000', 'a bystander'); // prettier-ignore
     const diagnosis = await diagnosed(session, 'service/shop/echo', bob.name);
     expect(diagnosis.roots).toEqual([{ cause: 'KP-DOWN', place: 'n1' }]);
@@ -100,7 +85,7 @@ real(
   }, 180_000);
 
   test('scaled to zero with a client that never listens: its entry is deleted, and its next datagrams are refused', async () => {
-    const fault = await breaks('k8s-scaled-to-zero');
+    const fault = await road.breaks('k8s-scaled-to-zero');
     const diagnosis = await diagnosed(session, fault.target, bob.name);
     expect(diagnosis.roots).toEqual([
       { cause: 'CT-STALE-ZERO-EP', place: 'n1' },
@@ -117,7 +102,7 @@ real(
   }, 180_000);
 
   test('a full table whose limit cannot be raised here: the flows that fill it are deleted, and no others', async () => {
-    const fault = await breaks('k8s-conntrack-full');
+    const fault = await road.breaks('k8s-conntrack-full');
     const diagnosis = await diagnosed(session, fault.target, bob.name);
     expect(diagnosis.roots).toEqual([{ cause: 'CT-FULL', place: 'n1' }]);
     // The storm is over; what it left lasts for an hour.

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { deltaOf } from '../domain/evidence.ts';
-import { addProbes, joinProbe, sweepSizes } from '../domain/probe.ts';
+import { sweepSizes } from '../domain/probe.ts';
+import { addProbes, joinProbe } from '../domain/probe-result.ts';
 import type { Sample } from '../domain/sample.ts';
 import { cliffOf } from '../domain/facts/sizes.ts';
 import { regress, significant, wilson } from '../domain/statistics.ts';

@@ -4,18 +4,16 @@ import { join } from 'node:path';
 import type { Session } from '../cli/session.ts';
 import type { DiagnoseResult } from '../domain/runs.ts';
 import type { Conclusion } from '../domain/verdict.ts';
-import type { Fault } from '../lab/fault.ts';
-import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
+import { inLab, labInventory } from '../lab/lab.ts';
 import { real } from './support/machine.ts';
-import { Road, diagnosed } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { diagnosed } from './support/road.ts';
 import { until } from './support/until.ts';
 
 const lab = 'kubernetes';
-let road: Road;
+let road: LabRoad;
 let session: Session;
-let broken: Fault | undefined;
 
-const breaks = async (id: string): Promise<void> => inject((broken = faultNamed(id)));
 const passively = (target: string): Promise<DiagnoseResult> =>
   diagnosed(session, target, 'alert', { passive: true, windowMs: 5000 });
 const conclusionOf = ({ report }: DiagnoseResult): Conclusion =>
@@ -38,23 +36,15 @@ real(
   'conntrack',
 )('users’ traffic of a real cluster that is watched', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up(lab);
-    await road.open();
-    session = await road.session(labInventory(lab));
+    road = new LabRoad('kubernetes');
+    session = await road.begin(labInventory(lab));
     await users();
   }, 180_000);
-  afterEach(async () => {
-    if (broken) await heal(broken);
-    broken = undefined;
-  }, 60_000);
-  afterAll(async () => {
-    await road.close();
-    await down(lab);
-  }, 60_000);
+  afterEach(() => road.heal(), 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('a Service alone: its client is found by its flows, and a rule that drops a third is the cause', async () => {
-    await breaks('k8s-random-drop');
+    await road.breaks('k8s-random-drop');
     const result = await passively('service/shop/echo');
     expect(result.roots).toEqual([{ cause: 'HOST-FIREWALL', place: 'n2' }]);
     expect(result.path.text).toBe('pod/shop/client->service/shop/echo');
@@ -63,14 +53,14 @@ real(
   }, 90_000);
 
   test('kube-proxy frozen while an endpoint is replaced: the flow that it left behind is enough to prove it', async () => {
-    await breaks('k8s-proxy-frozen');
+    await road.breaks('k8s-proxy-frozen');
     const result = await passively('pod/shop/client->service/shop/echo');
     expect(result.roots).toEqual([{ cause: 'KP-DOWN', place: 'n1' }]);
     expect(conclusionOf(result).accounts[0]?.explained.map(({ cause }) => cause).toSorted()).toEqual(['CT-STALE-EP', 'KP-DOWN']); // prettier-ignore
   }, 90_000);
 
   test('scaled to zero: all that users send goes by entries of the last endpoints', async () => {
-    await breaks('k8s-scaled-to-zero');
+    await road.breaks('k8s-scaled-to-zero');
     const result = await passively('pod/shop/client->service/shop/echo');
     expect({ says: result.says, roots: result.roots }).toMatchObject({
       roots: [{ cause: 'CT-STALE-ZERO-EP', place: 'n1' }],
@@ -79,7 +69,7 @@ real(
   }, 120_000);
 
   test('slow readers: what came to their interfaces and was not read is theirs', async () => {
-    await breaks('k8s-slow-reader');
+    await road.breaks('k8s-slow-reader');
     await inLab(lab, 'spawn users client python3 -I -c "$(cat "$HERE/../netns/users.py")" $SERVICE 9000 --rate 900 --ports 10', 'more users'); // prettier-ignore
     const result = await passively('pod/shop/client->service/shop/echo');
     expect([...new Set(result.roots.map(({ cause }) => cause))]).toEqual(['SOCK-RCVBUF']);

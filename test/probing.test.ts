@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ProbeResult, joinProbe, joinSilent } from '../domain/probe.ts';
+import { type ProbeResult, joinProbe, joinSilent } from '../domain/probe-result.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { Step } from '../domain/runbook.ts';
 import { type Place, resolveTarget } from '../domain/target.ts';

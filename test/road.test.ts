@@ -8,10 +8,11 @@ import type { Session } from '../cli/session.ts';
 import type { Decision } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import { type ChangeProgress, type DiagnoseResult, type RemediateResult, changeId } from '../domain/runs.ts';
-import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from '../lab/lab.ts';
+import { faultNamed, labInventory, namespaceState } from '../lab/lab.ts';
 import { record, replayed } from './support/histories.ts';
 import { inside, real } from './support/machine.ts';
-import { approvalBy, diagnosed, Person, planned, Road } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { approvalBy, diagnosed, Person, planned } from './support/road.ts';
 import { until } from './support/until.ts';
 
 const fault = faultNamed('broken-tx-checksum');
@@ -23,7 +24,7 @@ const [alice, bob, carol, mallory] = ['alice', 'bob', 'carol', 'mallory'].map((n
 ];
 const inventory = { ...labInventory('netns'), approval: approvalBy([alice, bob, carol], 2) };
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
 let diagnosis: DiagnoseResult;
 const offloads = (): string => namespaceState('h1');
@@ -56,19 +57,13 @@ real(
   'nft',
 )('the whole road on real kernels', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('netns');
+    road = new LabRoad('netns');
+    session = await road.begin(inventory);
     old = offloads();
-    await inject(fault);
-    await road.open();
-    session = await road.session(inventory);
+    await road.breaks(fault.id);
     diagnosis = await diagnosed(session, fault.target, carol.name);
   }, 120_000);
-  afterAll(async () => {
-    await heal(fault);
-    await road.close();
-    await down('netns');
-  }, 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('the cause is named at its place, with a report that sums up the loss and says what was ruled out', () => {
     expect(diagnosis.roots).toEqual([{ cause: 'OFFLOAD-CSUM-TX', place: 'h1' }]);
@@ -177,8 +172,7 @@ real(
 
   test('what does not help is reverted, and every feature reads as before', async () => {
     const other = faultNamed('random-drop');
-    await heal(fault);
-    await inject(other);
+    await road.breaks(other.id);
     try {
       const found = await diagnosed(session, other.target);
       const override = { remedy: 'disable-tx-checksum', place: 'h1' };
@@ -188,8 +182,7 @@ real(
       expect(result.changes[0]?.proof[0]).toMatch(/^restored 0 rx-checksumming=/);
       expect(offloads()).toBe(old);
     } finally {
-      await heal(other);
-      await inject(fault);
+      await road.breaks(fault.id);
     }
   });
 

@@ -5,9 +5,10 @@ import { decide } from '../client/plans.ts';
 import { newRun, startDiagnosis } from '../client/start.ts';
 import { currentStop, resumeEverything, stopEverything } from '../client/stop.ts';
 import { type ChangeProgress, type DiagnoseResult, changeId } from '../domain/runs.ts';
-import { down, faultNamed, heal, inject, labInventory, namespaceState, up } from '../lab/lab.ts';
+import { faultNamed, labInventory, namespaceState } from '../lab/lab.ts';
 import { real } from './support/machine.ts';
-import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
+import { LabRoad } from './support/lab-road.ts';
+import { Person, approvalBy, diagnosed, planned } from './support/road.ts';
 import { until } from './support/until.ts';
 
 const fault = faultNamed('broken-tx-checksum');
@@ -15,7 +16,7 @@ const [alice, bob] = [new Person('alice'), new Person('bob')];
 const inventory = { ...labInventory('netns'), approval: approvalBy([alice, bob]) };
 const stop = { by: 'alice', reason: 'loss got worse', at: Date.now() };
 
-let road: Road;
+let road: LabRoad;
 let session: Session;
 let diagnosis: DiagnoseResult;
 /** What the machine held before: a run that was killed may have left journals whose namespaces are gone. */
@@ -44,20 +45,14 @@ real(
   'iptables',
 )('stopping everything', () => {
   beforeAll(async () => {
-    road = new Road();
-    await up('netns');
+    road = new LabRoad('netns');
+    session = await road.begin(inventory);
     before = (await heldOnNodes(inventory)).held.map(({ id }) => id);
     old = offloads();
-    await inject(fault);
-    await road.open();
-    session = await road.session(inventory);
+    await road.breaks(fault.id);
     diagnosis = await diagnosed(session, fault.target, bob.name);
   }, 120_000);
-  afterAll(async () => {
-    await heal(fault);
-    await road.close();
-    await down('netns');
-  }, 60_000);
+  afterAll(() => road.close(), 60_000);
 
   test('a change in progress is reverted with proof, a waiting plan is closed, and schedules pause', async () => {
     await session.engine.client.schedule.create({

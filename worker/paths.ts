@@ -6,6 +6,11 @@ import { join } from 'node:path';
 export const dataFolder = (): string =>
   process.env['UNDROP_DATA'] ?? join(process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share'), 'undrop');
 
+/** Where reports of runs are written, a folder a run. */
+export const runsFolder = (): string => join(dataFolder(), 'runs');
+export const auditsFolder = (): string => join(dataFolder(), 'audits');
+export const evidenceFolder = (): string => join(dataFolder(), 'evidence');
+
 /** Where things live that can be made again: the server's binary, the workflow bundle, lab images. */
 export const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'undrop');
 

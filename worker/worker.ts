@@ -20,17 +20,15 @@ import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import type { Engine } from './engine.ts';
 import { ledgerOf } from './ledger.ts';
 import { keepWarm } from './warm.ts';
-import { cacheFolder, dataFolder } from './paths.ts';
+import { auditsFolder, cacheFolder, evidenceFolder, runsFolder } from './paths.ts';
+import { retain } from './retention.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Workflows of one inventory are worked on by workers that have this inventory. */
 export const taskQueueOf = (inventory: Inventory): string => `undrop-${inventory.name}`;
 
-/** Where reports of runs are written, a folder a run. */
-export const runsFolder = (): string => join(dataFolder(), 'runs');
-export const auditsFolder = (): string => join(dataFolder(), 'audits');
-export const evidenceStore = (): EvidenceStore => new EvidenceStore(join(dataFolder(), 'evidence'));
+export const evidenceStore = (): EvidenceStore => new EvidenceStore(evidenceFolder());
 
 export interface RunningWorker {
   /** Lets activities in progress end, then stops. */
@@ -78,14 +76,18 @@ export async function startWorker(
     shutdownGraceTime: '5s',
     shutdownForceTime: '10s',
   });
-  const cool = acts
-    ? keepWarm(inventory, shells, (message, meta) => Runtime.instance().logger.warn(message, meta))
-    : () => {};
+  const { logger } = Runtime.instance();
+  const beside = acts
+    ? [
+        keepWarm(inventory, shells, (message, meta) => logger.warn(message, meta)),
+        retain(engine.client, inventory, (level, message, meta) => logger[level](message, meta)),
+      ]
+    : [];
   const work = async (): Promise<void> => {
     try {
       await worker.run();
     } finally {
-      cool();
+      for (const end of beside) end();
       observers.closeAll();
       await shells.close();
       await connection.close();

@@ -15,17 +15,27 @@ export interface Finding {
 const marks = { ok: paint.green('ok  '), warn: paint.yellow('warn'), bad: paint.red('bad ') };
 
 export const doctor = new Command('doctor')
-  .description('check Temporal, your key, your rights in the cluster, and every node of the inventory')
+  .description('check Temporal, what is stored, your key, your rights in the cluster, and every node of the inventory')
   .addOption(inventoryOption())
   .addOption(jsonOption())
   .addHelpText('after', '\nExamples:\n  undrop doctor\n  undrop doctor -i prod.yaml --json\n')
   .action(async ({ inventory: file, json }: { inventory?: string; json?: true }) => {
     const inventory = await readInventory(file);
-    const [{ checkApproval, checkCluster, checkNodes, checkPolicy, checkTemporal }, { checkManagement }] =
-      await Promise.all([import('../checks.ts'), import('../management.ts')]);
+    const [
+      { checkApproval, checkCluster, checkPolicy, checkTemporal },
+      { checkData },
+      { checkNodes },
+      { checkManagement },
+    ] = await Promise.all([
+      import('../checks.ts'),
+      import('../data.ts'),
+      import('../node-checks.ts'),
+      import('../management.ts'),
+    ]);
     const findings: Finding[] = [];
     for (const check of [
-      checkTemporal(),
+      checkTemporal(inventory),
+      checkData(inventory),
       checkApproval(inventory),
       checkPolicy(inventory),
       checkCluster(inventory),

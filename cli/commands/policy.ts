@@ -22,7 +22,7 @@ async function load(file: string) {
 }
 
 const folderOf = async (named?: string): Promise<string> =>
-  named ?? (await import('../../worker/worker.ts')).runsFolder();
+  named ?? (await import('../../worker/paths.ts')).runsFolder();
 
 const lint = new Command('lint')
   .description('check a policy: form, fields, and that every remedy, cause, group and person is there')

@@ -1,5 +1,5 @@
 import { type Evidence, type Window, beyondControl, fullSample } from '../evidence.ts';
-import type { ProbeResult } from '../probe.ts';
+import type { ProbeResult } from '../probe-result.ts';
 import type { Sample } from '../sample.ts';
 import { type Place, receiverOf } from '../target.ts';
 import { flowFacts } from './flows.ts';

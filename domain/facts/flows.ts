@@ -1,6 +1,6 @@
 import { frontendsOf } from '../cluster.ts';
 import { type Evidence, type Window, passiveStep } from '../evidence.ts';
-import type { FlowLoss } from '../probe.ts';
+import type { FlowLoss } from '../watched.ts';
 import { flowsOn, staleEntries } from './stale.ts';
 import { unread } from './unread.ts';
 

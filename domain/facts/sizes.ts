@@ -1,5 +1,5 @@
 import { type Evidence, fullSample } from '../evidence.ts';
-import type { ProbeResult } from '../probe.ts';
+import type { ProbeResult } from '../probe-result.ts';
 import { significant } from '../statistics.ts';
 import { receiverOf } from '../target.ts';
 import { mtuThatFits } from './mtu.ts';

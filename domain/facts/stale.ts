@@ -1,6 +1,6 @@
 import { frontendsOf } from '../cluster.ts';
 import { type Evidence, type Window, fullSample, passiveStep } from '../evidence.ts';
-import type { ProbeResult } from '../probe.ts';
+import type { ProbeResult } from '../probe-result.ts';
 import { type Ends, type Entry, flowText, sameFlow } from '../sample.ts';
 import type { PathService, Place } from '../target.ts';
 import { echoesAt, staleHostEntries } from './host-port.ts';

@@ -1,7 +1,7 @@
 import type { ClusterView } from '../../domain/cluster.ts';
 import { conclude } from '../../domain/conclude.ts';
 import type { Evidence } from '../../domain/evidence.ts';
-import { type ProbeResult, addProbes } from '../../domain/probe.ts';
+import { type ProbeResult, addProbes } from '../../domain/probe-result.ts';
 import type { Runbook, Step } from '../../domain/runbook.ts';
 import { mostDemanded } from '../../domain/runs.ts';
 import { type EvidenceParts, evidenceOf, nextDue } from '../../domain/steps.ts';

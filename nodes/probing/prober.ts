@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { ReportAnswer, SendAnswer } from '../../domain/probe.ts';
+import type { ReportAnswer, SendAnswer } from '../../domain/probe-result.ts';
 import type { Place } from '../../domain/target.ts';
 import type { Running, Shell } from '../shells/shell.ts';
 

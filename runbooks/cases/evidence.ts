@@ -1,6 +1,7 @@
 import type { ClusterView, Plane } from '../../domain/cluster.ts';
 import { type Edge, type Evidence, passiveStep } from '../../domain/evidence.ts';
-import { type ProbeResult, type SizeResult, type Watched, addProbes, noneWatched } from '../../domain/probe.ts';
+import { type ProbeResult, type SizeResult, addProbes } from '../../domain/probe-result.ts';
+import { type Watched, noneWatched } from '../../domain/watched.ts';
 import type { Methodology } from '../../domain/runbook.ts';
 import { Entry, Sample } from '../../domain/sample.ts';
 import { evidenceOf } from '../../domain/steps.ts';

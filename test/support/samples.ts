@@ -1,4 +1,4 @@
-import type { ReportAnswer, SendAnswer } from '../../domain/probe.ts';
+import type { ReportAnswer, SendAnswer } from '../../domain/probe-result.ts';
 import type { Sample } from '../../domain/sample.ts';
 
 /** A sample in which nothing was there to be read. */
