@@ -4,7 +4,7 @@
  * begin share this machine's processors. With files and with PostgreSQL, in turns.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -53,8 +53,16 @@ async function send(port: number, index: number): Promise<{ ms: number; taken: b
   return { ms: performance.now() - began, taken: status === 200 };
 }
 
+/** CPU time that a process has used; unlike what senders wait, it hardly depends on who else uses the machine. */
+function cpuMs(child: ChildProcess | undefined): number {
+  const fields = readFileSync(`/proc/${child?.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return 10 * (Number(fields[11]) + Number(fields[12])); // in ticks of 10 ms
+}
+
 /** One storm over a database. @returns milliseconds of each answer */
-async function storm(database: string | undefined): Promise<{ took: number[]; refused: number; perSecond: number }> {
+async function storm(
+  database: string | undefined,
+): Promise<{ took: number[]; refused: number; perSecond: number; cpuEach: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'undrop-bench-'));
   const env = { ...process.env, UNDROP_DATA: folder, UNDROP_BENCH: token, ...(database !== undefined && { DATABASE_URL: database }) }; // prettier-ignore
   const [file, config, port] = [join(folder, 'undrop.yaml'), join(folder, 'gateway.yaml'), await freePort()];
@@ -74,7 +82,7 @@ async function storm(database: string | undefined): Promise<{ took: number[]; re
     await start('worker');
     await start('gateway', '-c', config, '--log-level', 'warn');
     await send(port, 0); // what is loaded once is loaded
-    const began = performance.now();
+    const [began, cpu] = [performance.now(), cpuMs(started.at(-1))];
     const answers = await Promise.all(
       Array.from({ length: alerts }, async (_, index) => {
         await sleep((index / alerts) * stormMs);
@@ -82,7 +90,12 @@ async function storm(database: string | undefined): Promise<{ took: number[]; re
       }),
     );
     const refused = answers.filter(({ taken }) => !taken).length;
-    return { took: answers.map(({ ms }) => ms), refused, perSecond: (1000 * alerts) / (performance.now() - began) };
+    return {
+      took: answers.map(({ ms }) => ms),
+      refused,
+      perSecond: (1000 * alerts) / (performance.now() - began),
+      cpuEach: (cpuMs(started.at(-1)) - cpu) / alerts,
+    };
   } finally {
     for (const child of started.toReversed()) {
       const gone = new Promise((resolve) => child.once('exit', resolve));
@@ -104,12 +117,12 @@ try {
   for (let round = 0; round < rounds; round++)
     for (const [name, url] of Object.entries(databases)) {
       await postgres.query('drop table if exists undrop_delivery, undrop_notice, undrop_session');
-      const { took, refused, perSecond } = await storm(url);
+      const { took, refused, perSecond, cpuEach } = await storm(url);
       const sorted = took.toSorted((one, other) => one - other);
       const [least, most, p99] = [sorted[0], sorted.at(-1), sorted[Math.ceil(0.99 * took.length) - 1]] as [number, number, number]; // prettier-ignore
       const [low, middle, high, top] = [least, median(took), p99, most].map((ms) => ms.toFixed(1));
       process.stdout.write(
-        `round ${round + 1}, ${name.padEnd(10)} min ${low} median ${middle} p99 ${high} max ${top} ms, ${perSecond.toFixed(1)} a second, ${refused} to be sent again\n`,
+        `round ${round + 1}, ${name.padEnd(10)} min ${low} median ${middle} p99 ${high} max ${top} ms, ${perSecond.toFixed(1)} a second, ${refused} to be sent again, ${cpuEach.toFixed(1)} ms of the gateway's CPU time each\n`,
       );
       all[name]?.push(p99);
     }
