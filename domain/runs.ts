@@ -100,8 +100,8 @@ export interface ChangeInput extends Site {
   approvals: Decision[];
   /** Digest of the rollout that was approved, where the plan is one of many. */
   rollout?: string;
-  /** An untouched place with the same loss: where that ends too, the change is not what ended it. */
-  control?: Site;
+  /** Untouched places with the same loss: where it ends at all of them too, the change is not what ended it. */
+  controls?: Site[];
 }
 
 /** One change of a plan, and the path on which its loss can be measured. */

@@ -138,7 +138,7 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     const result = await ended(handle);
     expect(standing(result)).toEqual(all(some, 'healed'));
     expect(result.rows[0]?.says).toMatch(
-      /the loss ended at n\d->far too, where nothing was changed; every value is back/,
+      /the loss ended at n2->far, n3->far, n4->far too, where nothing was changed; every value is back/,
     );
     expect(states()).toEqual(old);
     await cards('broken', some);

@@ -94,8 +94,8 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       const { steps: later } = await reading.measure(held.id, input, repeats);
       verification = verified(before, later);
     }
-    if (verification.helped && input.control && !(await stillLoses(input.control))) {
-      const why = `the loss ended at ${input.control.path.text} too, where nothing was changed`;
+    if (verification.helped && input.controls?.length && !(await anyLoses(input.controls))) {
+      const why = `the loss ended at ${input.controls.map(({ path }) => path.text).join(', ')} too, where nothing was changed`;
       stage(`${why}: putting every value back`);
       const undone = await revert(why);
       return undone.outcome === 'reverted' ? end('healed', undone.says, { ...kept(), proof: undone.proof }) : undone;
@@ -135,14 +135,18 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     }
   }
 
-  async function stillLoses(control: Site): Promise<boolean> {
+  /** Looks at one after another until one still loses: a single one may have healed for reasons of its own. */
+  async function anyLoses(controls: readonly Site[]): Promise<boolean> {
     const id = `${held.id}-control`;
-    try {
-      const { steps } = await reading.measure(id, control);
-      return steps.some(({ lost }) => significant(lost));
-    } finally {
-      await CancellationScope.nonCancellable(() => reading.release(id, control.signed.plan.run));
+    for (const control of controls) {
+      try {
+        const { steps } = await reading.measure(id, control);
+        if (steps.some(({ lost }) => significant(lost))) return true;
+      } finally {
+        await CancellationScope.nonCancellable(() => reading.release(id, control.signed.plan.run));
+      }
     }
+    return false;
   }
 
   function kept(): Partial<ChangeResult> {

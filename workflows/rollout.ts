@@ -35,6 +35,9 @@ const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
 const node = proxyActivities<Activities>({ startToCloseTimeout: '5m', heartbeatTimeout: '2s', retry });
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
 
+/** So many untouched nodes are looked at, one after another, before a cure is not credited. */
+const mostControls = 3;
+
 type Ended = Pick<RolloutResult, 'outcome' | 'says'>;
 
 /** One remedy for many targets: diagnosed, planned and approved together, then carried out in waves, the canary first. */
@@ -164,9 +167,11 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   async function carry(part: Part, untouched: readonly Part[], at: number): Promise<void> {
     const row = rowOf(part.target);
     stand(part.target, 'changing', '');
-    const control = input.rules.control ? untouched[at % Math.max(1, untouched.length)] : undefined;
+    const controls = input.rules.control
+      ? [...untouched.slice(at), ...untouched.slice(0, at)].slice(0, mostControls)
+      : [];
     for (const index of part.plan.changes.keys()) {
-      const result = await changed(input.inventory, inputOf(part, index, control));
+      const result = await changed(input.inventory, inputOf(part, index, controls));
       row.changes.push(result);
       if (result.outcome === 'confirmed') continue;
       const state = result.outcome === 'healed' || result.outcome === 'refused' ? result.outcome : 'failed';
@@ -203,14 +208,13 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
         stand(row.target, 'not undone', row.says);
   }
 
-  function inputOf(part: Part, index: number, control?: Part): ChangeInput {
-    const other = control && siteOf(control, 0);
+  function inputOf(part: Part, index: number, controls: readonly Part[] = []): ChangeInput {
     return {
       ...siteOf(part, index),
       remediation: workflowId,
       approvals: ballot.counted,
       ...(progress.signed && { rollout: progress.signed.digest }),
-      ...(other && { control: other }),
+      ...(controls.length > 0 && { controls: controls.map((one) => siteOf(one, 0)) }),
     };
   }
 

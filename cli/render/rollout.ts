@@ -26,7 +26,7 @@ export function printRollout({ rollout, digest }: SignedRollout): void {
   line('before', 'each node is diagnosed again, and left alone where its loss or its values are others by then');
   line('soak', `it must go on helping for ${rules.soakSeconds} s before it is confirmed`);
   if (rules.control)
-    line('control', 'an untouched node of a later wave must still lose, or the change is not credited');
+    line('control', 'an untouched node of a later wave must still lose, or the cure is not credited and is put back');
   line('stops', `after more than ${rules.maxFailed} failures; then everything that it changed is put back`);
   line('risk', `${rollout.risk}; cost: ${plan.cost}`);
   line('owner', plan.owner);
