@@ -56,8 +56,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     ended = await steps();
   } catch (error) {
     if (!isCancellation(error)) throw error;
-    for (const row of rows) if (row.state !== 'confirmed') row.says ||= 'it was cancelled';
-    ended = { outcome: 'cancelled', says: `it was cancelled (${tally(rows)}); what was confirmed before stays` };
+    ended = cancelledEnd();
   }
   return CancellationScope.nonCancellable(async () => {
     await condition(allHandlersFinished);
@@ -94,6 +93,8 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
       progress.wave = at + 1;
       show('changing');
       await carryOut(wave, signed.rollout.waves.slice(at + 1).flat());
+      // A change that was put back because of it ends without an error.
+      if (cancelled()) return cancelledEnd();
       if (tooMany()) break;
     }
     const stopped = tooMany();
@@ -174,6 +175,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
       const result = await changed(input.inventory, inputOf(part, index, controls));
       row.changes.push(result);
       if (result.outcome === 'confirmed') continue;
+      if (cancelled() && result.outcome === 'reverted') return stand(part.target, 'undone', result.says);
       const state = result.outcome === 'healed' || result.outcome === 'refused' ? result.outcome : 'failed';
       if (index === 0 || state === 'failed') return stand(part.target, state, result.says);
     }
@@ -239,6 +241,14 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   function stand(target: string, state: RolloutRow['state'], says: string): void {
     Object.assign(rowOf(target), { state, says });
     describe();
+  }
+
+  function cancelled(): boolean {
+    return CancellationScope.current().consideredCancelled;
+  }
+
+  function cancelledEnd(): Ended {
+    return { outcome: 'cancelled', says: `it was cancelled (${tally(rows)}); what was confirmed before stays` };
   }
 
   function tooMany(): boolean {
