@@ -87,14 +87,14 @@ describe('what is kept', () => {
       report('audits', 'old', 31),
       report('runs', 'undone', 366, 'remediation-1.md'),
     ];
-    const still = [report('runs', 'new', 29), report('audits', 'new', 29), report('runs', 'changed', 364, 'remediation-1.md')]; // prettier-ignore
+    const still = [report('runs', 'new', 29), report('audits', 'new', 29), report('runs', 'changed', 364, 'remediation-1.md'), report('runs', 'rolled', 364, 'rollout.md')]; // prettier-ignore
     const rewritten = report('runs', 'rewritten', 31);
     aged(join(rewritten, 'report.json'), 1);
     writeFileSync(join(data, 'runs', 'note'), 'of a person');
     aged(join(data, 'runs', 'note'), 400);
     expect(await swept()).toMatchObject({ reports: 3 });
     expect(old.map((folder) => existsSync(folder))).toEqual([false, false, false]);
-    expect([...still, rewritten].map((folder) => existsSync(folder))).toEqual([true, true, true, true]);
+    expect([...still, rewritten].map((folder) => existsSync(folder))).toEqual([true, true, true, true, true]);
     expect(existsSync(join(data, 'runs', 'note'))).toBe(true);
   });
 
@@ -122,14 +122,15 @@ describe('a worker', () => {
   test('asks the server which runs are open, and deletes once a day by the longest limit of its data folder', async () => {
     const { client } = road.engine;
     const longer = { ...inventory, name: 'b', keep: { days: 90, changesDays: 365 } };
-    const start = (workflowId: string): Promise<unknown> =>
-      client.workflow.start('remediate', { workflowId, taskQueue: taskQueueOf(inventory), args: [{}] });
+    const start = (kind: string, name: string): Promise<unknown> =>
+      client.workflow.start(kind, { workflowId: `${kind}/${name}`, taskQueue: taskQueueOf(inventory), args: [{}] });
     // Nobody works on this queue: the run waits as one does that waits for people.
     const began = Date.now();
-    await start('remediate/20261124-0912-ab3f01');
-    await until('the run is listed', async () => (await openRuns(client)).names.size > 0);
+    await start('remediate', '20261124-0912-ab3f01');
+    await start('rollout', '20261124-0913-ab3f02');
+    await until('the runs are listed', async () => (await openRuns(client)).names.size > 1);
     const open = await openRuns(client);
-    expect([...open.names]).toEqual(['20261124-0912-ab3f01']);
+    expect([...open.names].toSorted()).toEqual(['20261124-0912-ab3f01', '20261124-0913-ab3f02']);
     expect(Math.abs(open.since - began)).toBeLessThan(5_000);
 
     const folder = join(road.data, 'runs', '20260924-0912-ab3f01');

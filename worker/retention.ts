@@ -89,7 +89,9 @@ async function agreed(name: string, keep: Keep): Promise<Keep> {
 
 /** Which runs the server says are open, of all inventories. */
 export async function openRuns({ workflow }: Client): Promise<OpenRuns> {
-  const types = ['diagnose', 'remediate', 'change', 'rollback', 'audit'].map((type) => `"${type}"`).join(', ');
+  const types = ['diagnose', 'remediate', 'rollout', 'change', 'rollback', 'audit']
+    .map((type) => `"${type}"`)
+    .join(', ');
   const names = new Set<string>();
   let since = Infinity;
   for await (const { workflowId, startTime } of workflow.list({
@@ -127,7 +129,7 @@ async function reportIn(folder: string): Promise<{ planned: boolean; written: nu
   const names = await readdir(folder);
   const found = await Promise.all([folder, ...names.map((name) => join(folder, name))].map((path) => stat(path)));
   return {
-    planned: names.some((name) => name.startsWith('remediation-')),
+    planned: names.some((name) => /^(remediation-|rollout\.)/.test(name)),
     written: Math.max(...found.map(({ mtimeMs }) => mtimeMs)),
     bytes: found.slice(1).reduce((sum, { size }) => sum + size, 0),
   };
