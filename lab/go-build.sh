@@ -1,17 +1,10 @@
 # Words for scripts that build programs from their Go modules, once, into a cache outside the checkout. To be sourced by one that
-# has set WHO (of whom it tells), PACKAGES (about how many there are to compile) and NEEDED_GIB (with an empty build cache).
+# has set LAB (this folder), WHO (of whom it tells), PACKAGES (about how many there are to compile) and NEEDED_GIB (with an empty build cache).
 
-tell() { echo "$WHO: $*" >&2; }
+. "$LAB/cached.sh"
 
-cached() { # FOLDER [FILE]: prints its path and ends the script where it is built already; else makes $work, to build into
-  cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/undrop/$1
-  result=$cache${2:+/$2}
-  [ ! -e "$cache" ] || { echo "$result"; exit 0; }
-  mkdir -p "${cache%/*}"
-  # Two that start together build once; a build that was broken off begins anew.
-  exec 9>"$cache.lock"
-  flock 9
-  [ ! -e "$cache" ] || { echo "$result"; exit 0; }
+cached() { # FOLDER [FILE]: as in_cache, and checks what a build needs
+  in_cache "$@"
   command -v go >/dev/null || { tell 'there is no Go on PATH: this is built from its modules with Go 1.26 or newer'; exit 1; }
   for folder in "${cache%/*}" "$(go env GOCACHE)" "$(go env GOMODCACHE)"; do
     # What does not exist yet will be made where its nearest ancestor is.
@@ -20,9 +13,6 @@ cached() { # FOLDER [FILE]: prints its path and ends the script where it is buil
     [ "$free" -ge "$NEEDED_GIB" ] ||
       { tell "building needs $NEEDED_GIB GiB, and $folder has $free GiB free; make room or set XDG_CACHE_HOME, GOCACHE and GOMODCACHE"; exit 1; }
   done
-  work=$cache.new
-  rm -rf "$work"
-  mkdir -p "$work"
 }
 
 compiled() { # LDFLAGS WORD…: what `go build` makes of the words, from the module of this folder
@@ -40,7 +30,6 @@ build() { # COMMAND…: runs it, telling how far it is, and puts what it leaves 
     exit 1
   fi
   rm "$cache.log"
-  mv "$work" "$cache"
-  tell "built $(du -sh "$cache" | cut -f1) in $cache"
-  echo "$result"
+  tell "built $(du -sh "$work" | cut -f1) in $cache"
+  finished
 }

@@ -7,7 +7,8 @@ NEEDED_GIB=3
 FLAGS='-s -w'
 
 here=$(cd "$(dirname "$0")" && pwd)
-. "$here/../../lab/go-build.sh"
+LAB=$here/../../lab
+. "$LAB/go-build.sh"
 digest=$({ cat "$here/go.mod" "$here/go.sum"; echo "$FLAGS"; } | sha256sum | cut -c1-12)
 cached "helm-$digest" helm
 

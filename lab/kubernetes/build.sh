@@ -10,7 +10,8 @@ PACKAGES=2800
 NEEDED_GIB=6
 
 here=$(cd "$(dirname "$0")" && pwd)
-. "$here/../go-build.sh"
+LAB=$here/..
+. "$LAB/go-build.sh"
 version=$(awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ { print $2; exit }
   $1 == "require" && $2 == "k8s.io/kubernetes" { print $3; exit }' "$here/go.mod")
 minor=${version#v1.}

@@ -2,11 +2,5 @@
 # Removes the lab, also after a crash: processes in its namespaces first, then the namespaces.
 set -eu
 . "$UNDROP_LAB_HOME/lib.sh"
-for f in /run/netns/"$P"-w /run/netns/"$P"-r /run/netns/"$P"-h[12] /run/netns/"$P"-p[123]; do
-  [ -e "$f" ] || continue
-  ns=${f##*/}
-  # Only processes whose network namespace is ours: nothing else on this machine is touched.
-  for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
-  ip netns del "$ns"
-done
-rm -rf "$STATE"
+# Each by its name: the fleet lab's begin with the same prefix.
+dismantle /run/netns/"$P"-w /run/netns/"$P"-r /run/netns/"$P"-h[12] /run/netns/"$P"-p[123]

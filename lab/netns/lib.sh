@@ -43,3 +43,13 @@ until_ok() {
     sleep 0.05
   done
 }
+
+# Ends the processes in namespaces of the lab's own, and only those, then the namespaces and the lab's state: dismantle FILE…
+dismantle() {
+  for f in "$@"; do
+    [ -e "$f" ] || continue
+    for pid in $(ip netns pids "${f##*/}" 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
+    ip netns del "${f##*/}"
+  done
+  rm -rf "$STATE"
+}
