@@ -33,9 +33,11 @@ const up = new Command('up')
       const lab = named(argument, options);
       await labs.up(lab, progress);
       clearProgress();
-      print(
-        `the ${lab} lab is up; \`undrop lab faults\` lists what can be broken, its inventory is lab/${lab}/undrop.yaml`,
-      );
+      const broken =
+        lab === 'fleet'
+          ? '`card` in lab/fleet/lib.sh breaks its nodes'
+          : '`undrop lab faults` lists what can be broken';
+      print(`the ${lab} lab is up; ${broken}, its inventory is lab/${lab}/undrop.yaml`);
       if (lab === 'kubernetes') print(`KUBECONFIG=${labs.kubeconfig} (its kubectl: ${labs.kubectl})`);
     }),
   );
