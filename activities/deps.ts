@@ -6,7 +6,7 @@ import { digestOf } from '../domain/digest.ts';
 import type { Evidence } from '../domain/evidence.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Runbook } from '../domain/runbook.ts';
-import type { EvidenceRef } from '../domain/runs.ts';
+import { type EvidenceRef, runName } from '../domain/runs.ts';
 import { type EvidenceParts, evidenceOf } from '../domain/steps.ts';
 import { type Stop, stopLine } from '../domain/stop.ts';
 import type { Path, Place } from '../domain/target.ts';
@@ -132,6 +132,6 @@ export function reachOf(
 
 /** Runs name folders and workflows: whoever can start workflows must not reach anywhere else by them. */
 export function plainRun(run: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(run)) throw hopeless(`"${run}" is no name of a run`, 'Refused');
+  if (!runName.test(run)) throw hopeless(`"${run}" is no name of a run`, 'Refused');
   return run;
 }

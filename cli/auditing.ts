@@ -1,15 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { z } from 'zod';
 import type { AuditInput, AuditProgress, AuditRecord, AuditResult } from '../domain/audit.ts';
 import { Audit, type Profile } from '../domain/audit-profile.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
 import { evidenceStore } from '../worker/worker.ts';
-import { Silence } from './diagnosing.ts';
-import { failureOf } from '../client/errors.ts';
+import { followed } from './following.ts';
 import { newRun, taskTimeout } from '../client/start.ts';
-import { UserError, clearProgress, exit, progress } from './output.ts';
+import { UserError, exit, progress } from './output.ts';
 import type { Session } from './session.ts';
 
 const pollMs = 100;
@@ -80,27 +78,12 @@ export const startAudit = async (
 
 /** Shows an audit as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
 export async function followAudit(handle: WorkflowHandle, quiet: boolean): Promise<AuditResult> {
-  const result = handle.result() as Promise<AuditResult>;
-  let ended = false;
-  const end = result.catch(() => {}).finally(() => (ended = true));
-  const silence = new Silence();
   const look = async (): Promise<void> => {
     const { phase, done, total, failed } = await handle.query<AuditProgress>('progress');
-    silence.broken();
     const bad = failed.length ? `, ${failed.length} could not be read: ${failed.join(', ')}` : '';
     if (!quiet && phase !== 'done') progress(total ? `${phase}: ${done} of ${total} nodes${bad}` : phase);
   };
-  while (!ended) {
-    await Promise.race([end, sleep(pollMs)]);
-    if (!ended) await look().catch(() => silence.grows());
-  }
-  try {
-    return await result;
-  } catch (error) {
-    throw failureOf(error);
-  } finally {
-    clearProgress();
-  }
+  return followed<AuditResult>(handle, look, pollMs);
 }
 
 /** Every row of an audit; undefined where the worker, and with it the evidence, is on another machine. */

@@ -1,13 +1,14 @@
 import type { WorkflowHandle } from '@temporalio/client';
-import { findRollout, awaitRollout, rolloutNow } from '../client/rollouts.ts';
+import { awaitRollout, findRunOrRollout } from '../client/rollouts.ts';
 import { awaitPlan } from '../client/plans.ts';
-import { findRun, remediationOf } from '../client/runs.ts';
+import { remediationOf } from '../client/runs.ts';
 import { type Need, needsFor } from '../domain/approval.ts';
+import { codeOf } from './following.ts';
 import { UserError, exit, progress } from './output.ts';
-import { codeOf, followRemediation } from './remediating.ts';
+import { followRemediation } from './remediating.ts';
 import { printPlan, printRemediation } from './render/plan.ts';
 import { printRollout, printRolloutEnd, rolloutLine } from './render/rollout.ts';
-import { codeOfRollout, followRollout } from './rolling.ts';
+import { followRollout } from './rolling.ts';
 import type { Session } from './session.ts';
 
 /** Something that waits for people: the plan of a run, or a rollout. */
@@ -23,17 +24,15 @@ export interface Open {
 
 /** @throws UserError where nothing of this name waits for anybody */
 export async function openBy(session: Session, text: string): Promise<Open> {
-  return (await openRollout(session, text)) ?? openPlan(session, text);
+  const { name, rollout } = await findRunOrRollout(session, text);
+  return rollout ? openRollout(session, name, rollout) : openPlan(session, name);
 }
 
-async function openRollout(session: Session, text: string): Promise<Open | undefined> {
-  const found = await findRollout(session, text);
-  if (!found) return undefined;
-  const { name, handle } = found;
-  const signed = await awaitRollout(handle, ({ phase, wave, rows }) => progress(rolloutLine(phase, wave, rows)));
-  const now = await rolloutNow(handle);
-  if (!signed || 'outcome' in now)
-    throw new UserError(`rollout ${name} is over: ${'outcome' in now ? `${now.outcome}, ${now.says}` : 'it ended'}`, exit.unchanged); // prettier-ignore
+async function openRollout(session: Session, name: string, handle: WorkflowHandle): Promise<Open> {
+  const now = await awaitRollout(handle, ({ phase, wave, rows }) => progress(rolloutLine(phase, wave, rows)));
+  const { signed } = now;
+  if ('outcome' in now) throw new UserError(`rollout ${name} is over: ${now.outcome}, ${now.says}`, exit.unchanged);
+  if (!signed) throw new UserError(`rollout ${name} has no plan`, exit.unchanged);
   return {
     name,
     handle,
@@ -43,13 +42,12 @@ async function openRollout(session: Session, text: string): Promise<Open | undef
     follow: async (quiet) => {
       const result = await followRollout(handle, quiet);
       if (!quiet) printRolloutEnd(result);
-      return { code: codeOfRollout(result), result: { rollout: name, ...result } };
+      return { code: codeOf(result), result: { rollout: name, ...result } };
     },
   };
 }
 
-async function openPlan(session: Session, text: string): Promise<Open> {
-  const run = await findRun(session, text);
+async function openPlan(session: Session, run: string): Promise<Open> {
   const known = await remediationOf(session, run);
   if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
   const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);

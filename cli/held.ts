@@ -1,7 +1,7 @@
 import type { Inventory } from '../domain/inventory.ts';
 import { journals } from '../nodes/operations/guard.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
-import { clusterNodes } from './node-names.ts';
+import { nodeNames } from './cluster-nodes.ts';
 
 export interface Held {
   node: string;
@@ -23,7 +23,7 @@ export async function heldOnNodes(
   const unseen: { node: string; why: string }[] = [];
   const held = new Map<string, Held>();
   try {
-    const nodes = inventory.kubernetes ? await clusterNodes(shells) : Object.keys(inventory.nodes);
+    const nodes = inventory.kubernetes ? await nodeNames(shells) : Object.keys(inventory.nodes);
     await Promise.all(
       nodes.map(async (node) => {
         try {

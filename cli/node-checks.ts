@@ -7,6 +7,7 @@ import { takeSample } from '../nodes/sampling/sample.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import { textOf } from './checks.ts';
+import { clusterNodes } from './cluster-nodes.ts';
 import type { Finding } from './commands/doctor.ts';
 
 /** What a stock node may lack, and what goes untested or undone without it. */
@@ -24,7 +25,7 @@ export async function* checkNodes(inventory: Inventory): AsyncGenerator<Finding>
   const shells = new ShellPool(inventory);
   const checks = loadChecks(loadRunbook());
   const places = [
-    ...(inventory.kubernetes ? await clusterNodes(shells) : []),
+    ...(inventory.kubernetes ? await clusterPlaces(shells) : []),
     ...Object.entries(inventory.nodes).map(([name, { address }]): Place => ({
       name,
       role: 'hop',
@@ -76,10 +77,9 @@ function lacking({ tools, root, missing, cut }: Sample): string[] {
 }
 
 /** Nodes of a cluster, each as a place; none where the API does not answer, which is said elsewhere. */
-async function clusterNodes(shells: ShellPool): Promise<Place[]> {
+async function clusterPlaces(shells: ShellPool): Promise<Place[]> {
   try {
-    const [{ Reader, readNodes }, { config }] = await Promise.all([import('../cluster/index.ts'), shells.cluster()]);
-    return (await readNodes(new Reader(config))).map(({ metadata, status }): Place => {
+    return (await clusterNodes(shells)).map(({ metadata, status }): Place => {
       const name = metadata?.name ?? '';
       const address = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? '';
       return { name, role: 'hop', node: name, address, nodeAddress: address };

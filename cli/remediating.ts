@@ -1,10 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
-import { failureOf } from '../client/errors.ts';
 import { progressOf } from '../client/plans.ts';
 import type { ChangeProgress, RemediateResult } from '../domain/runs.ts';
-import { Silence } from './diagnosing.ts';
-import { clearProgress, exit, paint, print, progress } from './output.ts';
+import { followed } from './following.ts';
+import { clearProgress, paint, print, progress } from './output.ts';
 import { printChange, printPlan } from './render/plan.ts';
 import type { Session } from './session.ts';
 
@@ -27,9 +25,6 @@ export async function followRemediation(
     }
     shown.set(id, all.length);
   };
-  const result = handle.result() as Promise<RemediateResult>;
-  let ended = false;
-  const end = result.catch(() => {}).finally(() => (ended = true));
   const look = async (): Promise<void> => {
     const now = await progressOf(handle);
     if (now.phase === 'waiting for approval' && now.signed && !waiting && !quiet) {
@@ -40,24 +35,8 @@ export async function followRemediation(
     if (now.changing !== undefined) await stages(now.changing);
     if (!quiet) progress(`  ${now.phase} …`);
   };
-  const silence = new Silence();
-  while (!ended) {
-    await look().then(() => silence.broken(), () => silence.grows()); // prettier-ignore
-    await Promise.race([end, sleep(pollMs)]);
-  }
-  clearProgress();
-  try {
-    const done = await result;
-    for (const id of shown.keys()) await stages(id).catch(() => {});
-    if (!quiet) done.changes.forEach(printChange);
-    return done;
-  } catch (error) {
-    throw failureOf(error);
-  }
+  const done = await followed<RemediateResult>(handle, look, pollMs);
+  for (const id of shown.keys()) await stages(id).catch(() => {});
+  if (!quiet) done.changes.forEach(printChange);
+  return done;
 }
-
-/** The exit code of a remediation's end. */
-export const codeOf = ({ outcome }: RemediateResult): number => {
-  if (outcome === 'confirmed' || outcome === 'healed') return exit.ok;
-  return outcome === 'failed' || outcome === 'partly' ? exit.failed : exit.unchanged;
-};

@@ -1,10 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
-import { failureOf } from '../client/errors.ts';
 import { progressOf } from '../client/plans.ts';
 import type { RolloutProgress, RolloutResult } from '../domain/rollout.ts';
-import { Silence } from './diagnosing.ts';
-import { clearProgress, exit, paint, print, progress } from './output.ts';
+import { followed } from './following.ts';
+import { clearProgress, paint, print, progress } from './output.ts';
 import { printRollout, rolloutLine } from './render/rollout.ts';
 
 const pollMs = 300;
@@ -14,9 +12,6 @@ export async function followRollout(handle: WorkflowHandle, quiet: boolean): Pro
   const started = Date.now();
   const shown = new Map<string, string>();
   let planShown = false;
-  const result = handle.result() as Promise<RolloutResult>;
-  let ended = false;
-  const end = result.catch(() => {}).finally(() => (ended = true));
   const look = async (): Promise<void> => {
     const { phase, wave, rows, signed } = await progressOf<RolloutProgress>(handle);
     if (quiet) return;
@@ -35,21 +30,5 @@ export async function followRollout(handle: WorkflowHandle, quiet: boolean): Pro
       }
     progress(rolloutLine(phase, wave, rows));
   };
-  const silence = new Silence();
-  while (!ended) {
-    await look().then(() => silence.broken(), () => silence.grows()); // prettier-ignore
-    await Promise.race([end, sleep(pollMs)]);
-  }
-  clearProgress();
-  try {
-    return await result;
-  } catch (error) {
-    throw failureOf(error);
-  }
+  return followed<RolloutResult>(handle, look, pollMs);
 }
-
-/** The exit code of a rollout's end. */
-export const codeOfRollout = ({ outcome }: RolloutResult): number => {
-  if (outcome === 'confirmed' || outcome === 'healed') return exit.ok;
-  return outcome === 'failed' || outcome === 'partly' ? exit.failed : exit.unchanged;
-};

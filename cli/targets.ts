@@ -1,6 +1,6 @@
 import { fits } from '../domain/globs.ts';
 import type { Inventory } from '../domain/inventory.ts';
-import { clusterNodes } from './node-names.ts';
+import { nodeNames } from './cluster-nodes.ts';
 import { UserError } from './output.ts';
 
 /**
@@ -28,7 +28,7 @@ async function clusterSenders(inventory: Inventory): Promise<string[]> {
   const { ShellPool } = await import('../nodes/shells/pool.ts');
   const shells = new ShellPool(inventory);
   try {
-    return (await clusterNodes(shells)).flatMap((name) => [`node/${name}`, `undrop/${name}`]);
+    return (await nodeNames(shells)).flatMap((name) => [`node/${name}`, `undrop/${name}`]);
   } finally {
     await shells.close();
   }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Decision } from '../domain/approval.ts';
 import { digestOf } from '../domain/digest.ts';
+import { isTaken } from '../domain/errors.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import {
   type ChangeInput,
@@ -75,7 +76,7 @@ export async function rollBack(
       staticSummary: `undo ${change.id} at ${change.place}`,
     })) as { state: string; proof: string[] };
   } catch (error) {
-    if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
+    if (isTaken(error))
       throw new UserError(
         `another change is in progress on ${change.node}; try again when it has ended`,
         exit.unchanged,

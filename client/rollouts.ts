@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import { digestOf } from '../domain/digest.ts';
 import { type RolloutInput, type RolloutProgress, type RolloutResult, type SignedRollout, rolloutId } from '../domain/rollout.ts'; // prettier-ignore
+import { runName } from '../domain/runs.ts';
 import { UserError, exit, failureOf } from './errors.ts';
 import { progressOf } from './plans.ts';
+import { findRun } from './runs.ts';
 import { type Reach, taskTimeout } from './start.ts';
 
 const pollMs = 300;
@@ -20,46 +22,26 @@ export async function startRollout(
     workflowId: rolloutId(name),
     taskQueue,
     args: [{ ...input, inventory: inventory.name, visible: engine.visible }],
-    memo: { targets: input.targets.length, requester: input.requester },
     workflowTaskTimeout: taskTimeout,
     staticSummary: `a rollout for ${input.targets.length} targets`,
   });
 }
 
-/** One rollout as the server lists it. */
-export interface KnownRollout {
-  name: string;
-  targets: number;
-  status: string;
-  started: Date;
-}
-
-/** Rollouts of this inventory, the newest first. */
-export async function knownRollouts({ engine, taskQueue }: Reach): Promise<KnownRollout[]> {
-  const found: KnownRollout[] = [];
-  const query = `WorkflowType = "rollout" AND TaskQueue = "${taskQueue}"`;
-  for await (const { workflowId, memo, status, startTime } of engine.client.workflow.list({ query })) {
-    const name = workflowId.replace(/^rollout\//, '');
-    if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(name)) continue;
-    found.push({
-      name,
-      targets: Number(memo?.['targets'] ?? 0),
-      status: status.name.toLowerCase(),
-      started: startTime,
-    });
-    if (found.length >= newest) break;
-  }
-  return found.toSorted((a, b) => b.started.getTime() - a.started.getTime());
-}
-
-/** The rollout that a person means by its name or the end of it; undefined where it is none's. */
-export async function findRollout(
+/** The run or rollout that a person means. @throws UserError where there is none such, or where it may be any of several */
+export async function findRunOrRollout(
   reach: Reach,
   text: string,
-): Promise<{ name: string; handle: WorkflowHandle } | undefined> {
-  const known = (await knownRollouts(reach)).map(({ name }) => name);
-  const name = known.find((one) => one === text) ?? known.find((one) => text !== '' && one.endsWith(text));
-  return name === undefined ? undefined : { name, handle: reach.engine.client.workflow.getHandle(rolloutId(name)) };
+): Promise<{ name: string; rollout?: WorkflowHandle }> {
+  const { engine, taskQueue } = reach;
+  const rollouts: string[] = [];
+  const query = `WorkflowType = "rollout" AND TaskQueue = "${taskQueue}"`;
+  for await (const { workflowId } of engine.client.workflow.list({ query })) {
+    const name = workflowId.replace(/^rollout\//, '');
+    if (runName.test(name)) rollouts.push(name);
+    if (rollouts.length >= newest) break;
+  }
+  const name = await findRun(reach, text, rollouts);
+  return { name, ...(rollouts.includes(name) && { rollout: engine.client.workflow.getHandle(rolloutId(name)) }) };
 }
 
 /** How a rollout stands: from its worker while it runs, else from its result. */
@@ -74,20 +56,19 @@ export async function rolloutNow(handle: WorkflowHandle): Promise<RolloutProgres
 }
 
 /**
- * Waits for the plan. Undefined when the rollout ended without one.
+ * Waits until a rollout is planned, or ended without a plan.
  * @param tell is told of each look
+ * @throws UserError where what it shows is not what its digests name
  */
 export async function awaitRollout(
   handle: WorkflowHandle,
   tell: (progress: RolloutProgress) => void = () => {},
-): Promise<SignedRollout | undefined> {
+): Promise<RolloutProgress | RolloutResult> {
   for (;;) {
     const now = await rolloutNow(handle);
-    const { signed } = now;
     // What is shown must be what is signed for: the digests are computed here and not believed.
-    if (signed && !genuine(signed)) throw new UserError('the rollout is not the one that its digest names; do not decide on it', exit.failed); // prettier-ignore
-    if ('outcome' in now) return signed;
-    if (now.phase !== 'diagnosing' && now.phase !== 'planning') return signed;
+    if (now.signed && !genuine(now.signed)) throw new UserError('the rollout is not the one that its digest names; do not decide on it', exit.failed); // prettier-ignore
+    if ('outcome' in now || (now.phase !== 'diagnosing' && now.phase !== 'planning')) return now;
     tell(now);
     await sleep(pollMs);
   }

@@ -1,5 +1,6 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
-import type { DiagnoseResult, RemediateResult } from '../domain/runs.ts';
+import { isGone } from '../domain/errors.ts';
+import { type DiagnoseResult, type RemediateResult, runName } from '../domain/runs.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { evidenceStore } from '../worker/worker.ts';
 import { UserError, failureOf } from './errors.ts';
@@ -26,7 +27,7 @@ export async function knownRuns({ engine, taskQueue }: Reach, most = newest): Pr
   for await (const info of engine.client.workflow.list({ query })) {
     // On a shared server anybody may name a workflow anything.
     const run = info.workflowId.replace(/^diagnose\//, '');
-    if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(run)) continue;
+    if (!runName.test(run)) continue;
     runs.push({
       run,
       target: typeof info.memo?.['target'] === 'string' ? info.memo['target'] : '',
@@ -41,16 +42,18 @@ export async function knownRuns({ engine, taskQueue }: Reach, most = newest): Pr
 
 /**
  * The run that a person means: its name, the end of its name, or `last`.
+ * @param others names of something else that may be meant too
  * @throws UserError that lists the newest runs when there is no such one, or more than one
  */
-export async function findRun(session: Reach, text: string): Promise<string> {
-  const runs = await knownRuns(session);
+export async function findRun(session: Reach, text: string, others: readonly string[] = []): Promise<string> {
+  const runs = (await knownRuns(session)).map(({ run }) => run);
   const [last] = runs;
-  if (text === 'last' && last) return last.run;
-  const matching = runs.filter(({ run }) => run === text || run.endsWith(text));
+  if (text === 'last' && last !== undefined) return last;
+  const matching = [...others, ...runs].filter((run) => run.endsWith(text));
+  if (matching.includes(text)) return text;
   const [only] = matching;
-  if (only && (matching.length === 1 || only.run === text)) return only.run;
-  const some = (matching.length ? matching : runs).slice(0, 5).map(({ run }) => run);
+  if (only !== undefined && matching.length === 1) return only;
+  const some = (matching.length ? matching : runs).slice(0, 5);
   const which = matching.length ? `"${text}" may be any of` : `there is no run "${text}" of this inventory; the newest`;
   throw new UserError(some.length ? `${which}: ${some.join(', ')}` : 'there are no runs of this inventory yet');
 }
@@ -97,7 +100,7 @@ export async function remediationOf(
     if (status.name === 'RUNNING') return { open: true };
     return { open: false, result: (await handle.result()) as RemediateResult };
   } catch (error) {
-    if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
+    if (isGone(error)) return undefined;
     throw failureOf(error);
   }
 }

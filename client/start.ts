@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
+import { isTaken } from '../domain/errors.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseInput, DiagnoseResult, RemediateInput } from '../domain/runs.ts';
 import type { Engine } from '../worker/engine.ts';
@@ -59,8 +60,7 @@ export async function startRemediation(
       staticSummary: `plan for ${path.text}`,
     });
   } catch (error) {
-    if (error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')
-      throw new UserError(`run ${run} has a plan in progress: \`undrop show ${run}\``);
+    if (isTaken(error)) throw new UserError(`run ${run} has a plan in progress: \`undrop show ${run}\``);
     throw error;
   }
 }

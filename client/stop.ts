@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isGone } from '../domain/errors.ts';
 import type { ChangeResult } from '../domain/runs.ts';
 import { type Stop, type Stopped, stopId } from '../domain/stop.ts';
 import { ledgerOf } from '../worker/ledger.ts';
@@ -98,5 +99,5 @@ async function ofThisInventory({ engine, taskQueue }: Reach): Promise<{ workflow
 }
 
 function gone(error: unknown): void {
-  if (!(error instanceof Error && error.name === 'WorkflowNotFoundError')) throw error;
+  if (!isGone(error)) throw error;
 }

@@ -5,7 +5,8 @@ import {
   KubernetesObjectApi,
   NetworkingV1Api,
 } from '@kubernetes/client-node';
-import { innermost, serverWords } from '../domain/api-words.ts';
+import { serverWords } from '../domain/api-words.ts';
+import { innermost } from '../domain/errors.ts';
 
 /** Longest wait for one answer; the client library itself would wait for ever. */
 const answerMs = 10_000;

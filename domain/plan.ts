@@ -1,4 +1,4 @@
-import type { Operation } from './operation.ts';
+import { type Operation, described } from './operation.ts';
 import type { Proposal } from './proposal.ts';
 
 /** What happens at one place, with live before-values. Approved is this machine and namespace, not only its name. */
@@ -70,6 +70,25 @@ export interface Radius {
 export interface SignedPlan {
   plan: Plan;
   digest: string;
+}
+
+/** Places where exactly the same is done, from the same values to the same. */
+export interface ChangeGroup {
+  operations: string[];
+  places: string[];
+}
+
+/** Changes by what is done, so that hundreds of nodes in the same state are read as one. */
+export function groupsOf(changes: readonly PlannedChange[]): ChangeGroup[] {
+  const groups = new Map<string, ChangeGroup>();
+  for (const { place, node, operations } of changes) {
+    const lines = operations.map(described);
+    const key = lines.join('\n');
+    const group = groups.get(key) ?? { operations: lines, places: [] };
+    group.places.push(place === node ? place : `${place} on ${node}`);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
 }
 
 /** So many Services are named; of the rest the number is told. */

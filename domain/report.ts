@@ -1,9 +1,10 @@
+import type { RecordedDecision } from './approval.ts';
 import { described } from './operation.ts';
 import { radiusLine } from './plan.ts';
 import { proposalsMarkdown } from './proposal-report.ts';
 import { judgementText } from './remit.ts';
 import type { Runbook } from './runbook.ts';
-import { type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
+import { type ChangeResult, type DiagnoseResult, type RemediateResult, surveyLine } from './runs.ts';
 import { significant, wilson } from './statistics.ts';
 import { sumLine, summarise, sumsOf } from './summary.ts';
 import { type Conclusion, openLoss } from './verdict.ts';
@@ -151,20 +152,34 @@ export function remediationMarkdown(workflowId: string, result: Omit<RemediateRe
   lines.push(...proposalsMarkdown(result.proposals ?? signed?.plan.proposals ?? [], escape));
   if (result.judged) lines.push('', '## Policy', '', `${escape(judgementText(result.judged))}.`);
   if (result.proposals) return [...lines, ''].join('\n');
-  lines.push('', '## Decisions', '');
-  if (decisions.length === 0) lines.push('Nobody decided.');
-  for (const { decision, principal, reason, at, refused } of decisions) {
-    const counted = refused === undefined ? '' : ` (refused: ${escape(refused)})`;
+  lines.push(...decisionsMarkdown(decisions));
+  for (const change of changes)
     lines.push(
-      `- ${new Date(at).toISOString()} ${escape(principal)}: ${decision}${reason ? `, "${escape(reason)}"` : ''}${counted}`,
+      '',
+      `## ${change.place}: ${change.outcome}`,
+      '',
+      `${escape(change.says)}.`,
+      '',
+      ...changeMarkdown(change),
     );
-  }
-  for (const change of changes) {
-    lines.push('', `## ${change.place}: ${change.outcome}`, '', `${escape(change.says)}.`, '');
-    for (const { step, before, after } of change.verification?.steps ?? [])
-      lines.push(`- ${step}: lost ${before.lost} of ${before.sent} before, ${after.lost} of ${after.sent} after`);
-    lines.push(...change.proof.map((line) => `- read back: ${escape(line)}`));
-    if (change.id) lines.push(`- journal on the node: /run/undrop/${change.id}`);
-  }
   return [...lines, ''].join('\n');
 }
+
+/** Who decided what and when, also what did not count. */
+export function decisionsMarkdown(decisions: readonly RecordedDecision[]): string[] {
+  const lines = decisions.map(({ decision, principal, reason, at, refused }) => {
+    const counted = refused === undefined ? '' : ` (refused: ${escape(refused)})`;
+    return `- ${new Date(at).toISOString()} ${escape(principal)}: ${decision}${reason ? `, "${escape(reason)}"` : ''}${counted}`;
+  });
+  return ['', '## Decisions', '', ...(lines.length ? lines : ['Nobody decided.'])];
+}
+
+/** What was measured around a change, read back after it, and where its node noted it. */
+export const changeMarkdown = ({ verification, proof, id }: ChangeResult): string[] => [
+  ...(verification?.steps ?? []).map(
+    ({ step, before, after }) =>
+      `- ${step}: lost ${before.lost} of ${before.sent} before, ${after.lost} of ${after.sent} after`,
+  ),
+  ...proof.map((line) => `- read back: ${escape(line)}`),
+  ...(id ? [`- journal on the node: /run/undrop/${id}`] : []),
+];

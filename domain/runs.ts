@@ -5,6 +5,9 @@ import type { Judgement } from './remit.ts';
 import type { Path } from './target.ts';
 import type { Conclusion } from './verdict.ts';
 
+/** A run's or rollout's name is part of paths, workflow ids and journals. On a shared server anybody may name a workflow anything. */
+export const runName = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
+
 /** Evidence in the store: the first edge and what each step added, by digest. */
 export interface EvidenceRef {
   first: string;

@@ -13,6 +13,7 @@ import { diagnosisOf, knownRuns, remediationOf } from '../client/runs.ts';
 import { newRun, startDiagnosis } from '../client/start.ts';
 import { resumeEverything, stopEverything } from '../client/stop.ts';
 import { progressOf } from '../client/plans.ts';
+import { runName } from '../domain/runs.ts';
 import type { Gateway } from './gateway.ts';
 import { openingOf } from './hooks.ts';
 import { provedNames } from './people/certificates.ts';
@@ -20,7 +21,7 @@ import { machineOf } from './people/machines.ts';
 import { type Principal, type Role, everything, may } from './people/roles.ts';
 import { runPage } from './pages.ts';
 
-const Run = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/, 'no name of a run');
+const Run = z.string().regex(runName, 'no name of a run');
 const Failure = z.object({ error: z.string() });
 const Known = z.object({
   run: z.string(),

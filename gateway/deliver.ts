@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Reach, taskTimeout } from '../client/start.ts';
+import { isGone } from '../domain/errors.ts';
 import { type IncidentInput, type News, incidentId, open } from '../domain/incident.ts';
 import { Batches } from './batches.ts';
 import type { Inbox, Stored } from './inbox.ts';
@@ -79,7 +80,7 @@ export class Carrier {
 }
 
 function unlessThere(error: unknown): false {
-  if (error instanceof Error && error.name === 'WorkflowNotFoundError') return false;
+  if (isGone(error)) return false;
   throw error;
 }
 

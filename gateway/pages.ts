@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { diagnosisOf, remediationOf } from '../client/runs.ts';
 import { progressOf } from '../client/plans.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
+import { isGone } from '../domain/errors.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
-import type { SignedPlan } from '../domain/plan.ts';
-import type { ChangeProgress, DiagnoseProgress, StepSummary } from '../domain/runs.ts';
+import { type ChangeGroup, type SignedPlan, groupsOf } from '../domain/plan.ts';
+import { type ChangeProgress, type DiagnoseProgress, type StepSummary, runName } from '../domain/runs.ts';
 import { type Sections, sectionsOf } from '../domain/sections.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Gateway } from './gateway.ts';
-import { changeLines, decisionLine, factsOf, groupsOf } from './view.ts';
+import { changeLines, decisionLine, factsOf } from './view.ts';
 
 /** One plan as its page shows it. */
 interface PlanPage {
@@ -16,7 +17,7 @@ interface PlanPage {
   recorded: RecordedDecision[];
   digest: string;
   title: string;
-  groups: ReturnType<typeof groupsOf>;
+  groups: ChangeGroup[];
   facts: [string, string][];
   decisions: string[];
   stages: string[];
@@ -45,11 +46,11 @@ interface RunPage {
 
 /** All that there is to see of a run; undefined where there is none of this inventory. */
 export async function runPage(gateway: Gateway, run: string): Promise<RunPage | undefined> {
-  if (!/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(run)) return undefined;
+  if (!runName.test(run)) return undefined;
   const { engine, taskQueue } = gateway;
   const handle = engine.client.workflow.getHandle(`diagnose/${run}`);
   const described = await handle.describe().catch((error: unknown) => {
-    if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
+    if (isGone(error)) return undefined;
     throw error;
   });
   if (!described || described.taskQueue !== taskQueue) return undefined;
@@ -131,7 +132,7 @@ async function planPage(gateway: Gateway, run: string): Promise<PlanPage | strin
   function planned(signed: SignedPlan, recorded: RecordedDecision[]) {
     const { plan, digest } = signed;
     return {
-      signed, recorded, digest, title: plan.title, groups: groupsOf(plan),
+      signed, recorded, digest, title: plan.title, groups: groupsOf(plan.changes),
       facts: factsOf(signed, inventory, digest), decisions: recorded.map(decisionLine),
     }; // prettier-ignore
   }

@@ -8,7 +8,8 @@ import type { Notice, Teller } from './notices.ts';
 import { runPage } from './pages.ts';
 import { may } from './people/roles.ts';
 import { verified } from './verify.ts';
-import { factsOf, groupsOf } from './view.ts';
+import { groupsOf } from '../domain/plan.ts';
+import { factsOf } from './view.ts';
 
 /** What a button carries: which plan it was beside. What it does is decided by what the server finds there. */
 const Value = z.strictObject({ run: z.string().max(64), digest: z.string().length(64) });
@@ -132,7 +133,9 @@ const plain = (text: string): { type: 'plain_text'; text: string; emoji: false }
 function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
   const { signed, run, target, url, outcome, says } = notice;
   const { plan, digest } = signed;
-  const changes = groupsOf(plan).map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
+  const changes = groupsOf(plan.changes).map(
+    ({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`,
+  );
   const value = JSON.stringify({ run, digest });
   const blocks: KnownBlock[] = [
     { type: 'header', text: plain(`${target}: ${plan.title}`.slice(0, 150)) },

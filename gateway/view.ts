@@ -1,23 +1,9 @@
-import { described } from '../domain/operation.ts';
 import { needed, policyFor, refusal } from '../domain/approval.ts';
 import type { Inventory } from '../domain/inventory.ts';
-import type { Plan, SignedPlan } from '../domain/plan.ts';
+import type { SignedPlan } from '../domain/plan.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
 import type { ChangeResult } from '../domain/runs.ts';
 import type { Principal } from './people/roles.ts';
-
-/** Places where exactly the same is done, from the same value to the same: shown once. */
-export function groupsOf({ changes }: Plan): { operations: string[]; places: string[] }[] {
-  const groups = new Map<string, { operations: string[]; places: string[] }>();
-  for (const { place, node, operations } of changes) {
-    const lines = operations.map(described);
-    const key = lines.join('\n');
-    const group = groups.get(key) ?? { operations: lines, places: [] };
-    group.places.push(place === node ? place : `${place} on ${node}`);
-    groups.set(key, group);
-  }
-  return [...groups.values()];
-}
 
 /** All else that an approver has to know, as pairs of a name and a text. */
 export function factsOf({ plan }: SignedPlan, { approval }: Inventory, digest: string): [string, string][] {

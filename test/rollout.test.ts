@@ -49,7 +49,7 @@ async function planned(
   const name = newRun();
   const targets = of.map((node) => `${node}->far`);
   const handle = await startRollout(session, name, { targets, rules, windowMs: 500, atOnce: 2, requester: bob.name });
-  const signed = await awaitRollout(handle);
+  const { signed } = await awaitRollout(handle);
   if (!signed) throw new Error(JSON.stringify(await handle.result()));
   return { name, handle, signed };
 }

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { Ledger } from '../activities/deps.ts';
 import type { Automatic } from '../domain/automatic.ts';
+import { isGone } from '../domain/errors.ts';
 import { stopId } from '../domain/stop.ts';
 
 /** More permits than that in a few days mean that the breaker has long decided. */
@@ -40,7 +41,7 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
         const { by, reason, at } = memo ?? {};
         return { by: String(by), reason: String(reason), at: Number(at) };
       } catch (error) {
-        if (error instanceof Error && error.name === 'WorkflowNotFoundError') return undefined;
+        if (isGone(error)) return undefined;
         throw error;
       }
     },

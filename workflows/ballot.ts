@@ -1,7 +1,7 @@
 import { ApplicationFailure, condition, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { type ApprovalPolicy, type Decision, type RecordedDecision, outcome, refusal } from '../domain/approval.ts';
-import { causeOf } from './errors.ts';
+import { causeOf } from '../domain/errors.ts';
 import { decide, decision as decisionSignal } from './messages.ts';
 
 const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;

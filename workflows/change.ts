@@ -14,7 +14,7 @@ import { type Operation, described, reversible } from '../domain/operation.ts';
 import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Site, Verification } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { verified } from '../domain/verify.ts';
-import { causeOf } from './errors.ts';
+import { causeOf } from '../domain/errors.ts';
 import { changeProgress } from './messages.ts';
 import { type Permit, takePermit } from './permits.ts';
 

@@ -22,7 +22,7 @@ import {
   seenBefore,
 } from '../domain/incident.ts';
 import { diagnose } from './diagnose.ts';
-import { innermost } from './errors.ts';
+import { innermost } from '../domain/errors.ts';
 import { incidentProgress, reportSignal } from './messages.ts';
 import { turnTaker } from './turns.ts';
 

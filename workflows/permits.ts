@@ -5,6 +5,7 @@ import {
   sleep,
   startChild,
 } from '@temporalio/workflow';
+import { isTaken } from '../domain/errors.ts';
 import type { Plan } from '../domain/plan.ts';
 import { permitId } from '../domain/remit.ts';
 import type { ChangeOutcome } from '../domain/runs.ts';
@@ -38,7 +39,7 @@ export async function takePermit({ inventory, policy }: Plan, waits: () => void)
         );
         return { id, release: async (outcome) => release(child, outcome) };
       } catch (error) {
-        if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error;
+        if (!isTaken(error)) throw error;
       }
     }
     if (Date.now() >= until) return undefined;

@@ -15,8 +15,8 @@ import { decisionOf, judgementText } from '../domain/remit.ts';
 import type { ChangeResult, RemediateInput, RemediateProgress, RemediateResult } from '../domain/runs.ts';
 import { publish } from './attributes.ts';
 import { Ballot } from './ballot.ts';
-import { causeOf } from './errors.ts';
 import { remediateProgress } from './messages.ts';
+import { withReport } from './report.ts';
 import { changed } from './start-change.ts';
 
 const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
@@ -55,13 +55,9 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     await condition(allHandlersFinished);
     const { signed, judged, decisions, changes } = progress;
     const whole = { ...ended, decisions, changes, ...(signed && { signed }), ...(judged && { judged }) };
-    // What was done on the nodes must not be lost because a disk is full.
-    const report = await quick.writeRemediation(workflowId, input.diagnosis.run, whole).catch(causeOf);
+    const result = await withReport(whole, (all) => quick.writeRemediation(workflowId, input.diagnosis.run, all));
     show('done');
-    const written = report.endsWith('.md');
-    return written
-      ? { ...whole, report }
-      : { ...whole, says: `${whole.says}; the report could not be written (${report})` };
+    return result;
   });
 
   async function steps(): Promise<Ended> {

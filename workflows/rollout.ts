@@ -25,9 +25,10 @@ import { type ChangeInput, type DiagnoseResult, type Site, changeId } from '../d
 import { publish } from './attributes.ts';
 import { Ballot } from './ballot.ts';
 import { diagnose } from './diagnose.ts';
-import { causeOf, innermost } from './errors.ts';
+import { innermost } from '../domain/errors.ts';
 import { rolloutProgress } from './messages.ts';
 import { rollback } from './rollback.ts';
+import { withReport } from './report.ts';
 import { changed } from './start-change.ts';
 import { turnTaker } from './turns.ts';
 
@@ -62,12 +63,9 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     await condition(allHandlersFinished);
     const { signed, decisions } = progress;
     const whole = { ...ended, rows, decisions, ...(signed && { signed }) };
-    const report = await quick.writeRollout(name, whole).catch(causeOf);
+    const result = await withReport(whole, (all) => quick.writeRollout(name, all));
     show('done');
-    const written = report.endsWith('.md');
-    return written
-      ? { ...whole, report }
-      : { ...whole, says: `${whole.says}; the report could not be written (${report})` };
+    return result;
   });
 
   async function steps(): Promise<Ended> {
@@ -221,8 +219,10 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   }
 
   function siteOf({ target, plan, digest }: Part, index: number): Site {
-    const { path, evidence } = found.get(target) ?? { path: { text: target, places: [] }, evidence: { first: '', parts: [] } }; // prettier-ignore
-    return { signed: { plan, digest }, index, path: path as Site['path'], evidence };
+    const diagnosis = found.get(target);
+    if (!diagnosis) throw new Error(`${target} was not diagnosed`);
+    const { path, evidence } = diagnosis;
+    return { signed: { plan, digest }, index, path, evidence };
   }
 
   function partOf(target: string): PartDiagnosis[] {

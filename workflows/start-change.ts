@@ -1,7 +1,7 @@
 import { ChildWorkflowCancellationType, ParentClosePolicy, isCancellation, startChild } from '@temporalio/workflow';
 import { type ChangeInput, type ChangeResult, changeId } from '../domain/runs.ts';
 import { change } from './change.ts';
-import { causeOf, isTaken } from './errors.ts';
+import { causeOf, isTaken } from '../domain/errors.ts';
 
 /**
  * Has one change of a plan carried out under its node's lock, and waits for it.

@@ -8,7 +8,7 @@ import {
   startChild,
   workflowInfo,
 } from '@temporalio/workflow';
-import { isTaken } from './errors.ts';
+import { isTaken } from '../domain/errors.ts';
 import { ask, giveBack, turn } from './messages.ts';
 
 /** Somebody who wants to diagnose: a workflow, which of its diagnoses, and what that one's datagrams leave from and go to. */

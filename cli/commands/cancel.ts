@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { isGone } from '../../domain/errors.ts';
 import { inventoryOption, runHelp, withSession } from '../command.ts';
 import { UserError, exit, print } from '../output.ts';
 
@@ -9,21 +10,19 @@ export const cancel = new Command('cancel')
   .addHelpText('after', '\nExample:\n  undrop cancel last\n')
   .action(async (text: string, { inventory }: { inventory?: string }) => {
     await withSession(inventory, async (session) => {
-      const [{ findRun }, { findRollout }, { endOf }] = await Promise.all([
-        import('../../client/runs.ts'),
+      const [{ findRunOrRollout }, { endOf }] = await Promise.all([
         import('../../client/rollouts.ts'),
         import('../../client/plans.ts'),
       ]);
-      const rollout = await findRollout(session, text);
-      const run = rollout?.name ?? (await findRun(session, text));
+      const { name: run, rollout } = await findRunOrRollout(session, text);
       const { client } = session.engine;
       let cancelled = 0;
-      for (const id of rollout ? [rollout.handle.workflowId] : [`diagnose/${run}`, `remediate/${run}`]) {
+      for (const id of rollout ? [rollout.workflowId] : [`diagnose/${run}`, `remediate/${run}`]) {
         const handle = client.workflow.getHandle(id);
         const running = await handle.describe().then(
           ({ status }) => status.name === 'RUNNING',
           (error: unknown) => {
-            if (error instanceof Error && error.name === 'WorkflowNotFoundError') return false;
+            if (isGone(error)) return false;
             throw error;
           },
         );

@@ -36,7 +36,7 @@ Examples:
         render,
       ] = await Promise.all([
         import('../../client/runs.ts'),
-        import('../remediating.ts'),
+        import('../following.ts'),
         import('../../client/plans.ts'),
         import('../../client/start.ts'),
         import('../identity.ts'),

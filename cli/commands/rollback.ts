@@ -12,15 +12,13 @@ export const rollback = new Command('rollback')
   .addHelpText('after', '\nExample:\n  undrop rollback last\n')
   .action(async (text: string, { inventory, json }: { inventory?: string; json?: true }) => {
     await withSession(inventory, async (session) => {
-      const [{ findRun }, { findRollout }, { rollBack }, { ofRollout, ofRun }] = await Promise.all([
-        import('../../client/runs.ts'),
+      const [{ findRunOrRollout }, { rollBack }, { ofRollout, ofRun }] = await Promise.all([
         import('../../client/rollouts.ts'),
         import('../../client/plans.ts'),
         import('../../client/confirmed.ts'),
       ]);
-      const rollout = await findRollout(session, text);
-      const run = rollout?.name ?? (await findRun(session, text));
-      const confirmed = rollout ? await ofRollout(session, rollout.handle) : await ofRun(session, run);
+      const { name: run, rollout } = await findRunOrRollout(session, text);
+      const confirmed = rollout ? await ofRollout(session, rollout) : await ofRun(session, run);
       if (confirmed.length === 0) throw new UserError(`${run} has no confirmed change to undo`, exit.unchanged);
       const undone = [];
       for (const { input, change } of confirmed) {

@@ -51,13 +51,13 @@ Examples:
     const rules = rulesOf(options);
     const [windowMs, atOnce] = [windowMsOf(options.window), wholeNumber('--at-once', options.atOnce, 1, 50)];
     await withSession(options.inventory, async (session) => {
-      const [{ startRollout, awaitRollout, rolloutNow }, { newRun }, { whoami }, { everyTarget }, rolling, render] =
+      const [{ startRollout, awaitRollout }, { newRun }, { whoami }, { everyTarget }, { codeOf }, render] =
         await Promise.all([
           import('../../client/rollouts.ts'),
           import('../../client/start.ts'),
           import('../identity.ts'),
           import('../targets.ts'),
-          import('../rolling.ts'),
+          import('../following.ts'),
           import('../render/rollout.ts'),
         ]);
       const all = await everyTarget(session.inventory, targets);
@@ -67,17 +67,16 @@ Examples:
       const requester = await whoami(session.inventory);
       const handle = await startRollout(session, name, { targets: all, rules, windowMs, atOnce, requester });
       if (!options.json) print(`${paint.bold(`Rollout ${name}`)}  ${all.length} targets`);
-      const signed = await awaitRollout(handle, ({ phase, wave, rows }) =>
+      const now = await awaitRollout(handle, ({ phase, wave, rows }) =>
         progress(render.rolloutLine(phase, wave, rows)),
       );
       clearProgress();
-      if (!signed) {
-        const result = await rolloutNow(handle);
-        if (options.json) printJson({ rollout: name, ...result });
-        else if ('outcome' in result) render.printRolloutEnd(result);
-        process.exitCode = 'outcome' in result ? rolling.codeOfRollout(result) : exit.failed;
-        return;
+      if ('outcome' in now) {
+        process.exitCode = codeOf(now);
+        return options.json ? printJson({ rollout: name, ...now }) : render.printRolloutEnd(now);
       }
+      const { signed } = now;
+      if (!signed) throw new UserError(`rollout ${name} has no plan`, exit.failed);
       if (options.json) return printJson(signed);
       render.printRollout(signed);
       print(`\n${paint.dim('next')}  undrop approve ${name}, or undrop reject ${name} --reason '...'`);

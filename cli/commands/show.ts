@@ -14,17 +14,17 @@ export const show = new Command('show')
     await withSession(
       inventory,
       async (session) => {
-        const [lookup, { findRollout }, { progressOf }, render, { printStep }, { printDiagnosis }] = await Promise.all([
-          import('../../client/runs.ts'),
-          import('../../client/rollouts.ts'),
-          import('../../client/plans.ts'),
-          import('../render/plan.ts'),
-          import('../render/conclusion.ts'),
-          import('../render/diagnosis.ts'),
-        ]);
-        const rollout = await findRollout(session, text);
-        if (rollout) return showRollout(rollout, json);
-        const run = await lookup.findRun(session, text);
+        const [lookup, { findRunOrRollout }, { progressOf }, render, { printStep }, { printDiagnosis }] =
+          await Promise.all([
+            import('../../client/runs.ts'),
+            import('../../client/rollouts.ts'),
+            import('../../client/plans.ts'),
+            import('../render/plan.ts'),
+            import('../render/conclusion.ts'),
+            import('../render/diagnosis.ts'),
+          ]);
+        const { name: run, rollout } = await findRunOrRollout(session, text);
+        if (rollout) return showRollout(run, rollout, json);
         const diagnosis = await lookup.diagnosisOf(session, run);
         const conclusion = await lookup.conclusionOf(diagnosis);
         const known = await lookup.remediationOf(session, run);
@@ -49,7 +49,7 @@ export const show = new Command('show')
     );
   });
 
-async function showRollout({ name, handle }: { name: string; handle: WorkflowHandle }, json?: true): Promise<void> {
+async function showRollout(name: string, handle: WorkflowHandle, json?: true): Promise<void> {
   const [{ rolloutNow }, render] = await Promise.all([
     import('../../client/rollouts.ts'),
     import('../render/rollout.ts'),

@@ -11,8 +11,9 @@ export const watch = new Command('watch')
     process.once('SIGINT', () => process.exit(exit.interrupted));
     await withSession(inventory, async (session) => {
       const [
-        { conclusionOf, findRun, remediationOf },
-        { findRollout },
+        { conclusionOf, remediationOf },
+        { findRunOrRollout },
+        { codeOf },
         { followDiagnosis },
         remediating,
         render,
@@ -20,23 +21,23 @@ export const watch = new Command('watch')
       ] = await Promise.all([
         import('../../client/runs.ts'),
         import('../../client/rollouts.ts'),
+        import('../following.ts'),
         import('../diagnosing.ts'),
         import('../remediating.ts'),
         import('../render/plan.ts'),
         import('../render/diagnosis.ts'),
       ]);
-      const rollout = await findRollout(session, text);
+      const { name: run, rollout } = await findRunOrRollout(session, text);
       if (rollout) {
-        const [{ codeOfRollout, followRollout }, { printRolloutEnd }] = await Promise.all([
+        const [{ followRollout }, { printRolloutEnd }] = await Promise.all([
           import('../rolling.ts'),
           import('../render/rollout.ts'),
         ]);
-        const done = await followRollout(rollout.handle, false);
+        const done = await followRollout(rollout, false);
         printRolloutEnd(done);
-        process.exitCode = codeOfRollout(done);
+        process.exitCode = codeOf(done);
         return;
       }
-      const run = await findRun(session, text);
       const { client } = session.engine;
       const diagnosis = await followDiagnosis(client.workflow.getHandle(`diagnose/${run}`), false);
       print(`${paint.bold(diagnosis.path.text)}  ${paint.dim(`run ${run}`)}`);
@@ -46,6 +47,6 @@ export const watch = new Command('watch')
       const handle = client.workflow.getHandle(`remediate/${run}`);
       const result = await remediating.followRemediation(session, handle, false);
       render.printRemediation(result);
-      process.exitCode = remediating.codeOf(result);
+      process.exitCode = codeOf(result);
     });
   });

@@ -1,4 +1,4 @@
-import { groupsOfParts } from '../../domain/rollout-report.ts';
+import { groupsOf } from '../../domain/plan.ts';
 import { type RolloutResult, type RolloutRow, type SignedRollout, tally } from '../../domain/rollout.ts';
 import { paint, print, wrapped } from '../output.ts';
 
@@ -14,9 +14,9 @@ export function printRollout({ rollout, digest }: SignedRollout): void {
   print();
   print(`${paint.bold(`Rollout ${digest.slice(0, 12)}`)}  ${rollout.title}, for ${parts.length} targets`);
   line('asked by', `${rollout.requester}, as rollout ${rollout.name} of ${rollout.inventory}`);
-  for (const { operations, at } of groupsOfParts(parts)) {
+  for (const { operations, places } of groupsOf(parts.flatMap((part) => part.plan.changes))) {
     for (const operation of operations) line('change', operation);
-    line('', `at ${at.join(', ')}`);
+    line('', `at ${places.join(', ')}`);
   }
   for (const [at, wave] of waves.entries())
     line(`wave ${at + 1}`, `${wave.map(({ node, zone }) => (zone ? `${node} (${zone})` : node)).join(', ')}${at === 0 ? ', one after another: the canaries' : ''}`); // prettier-ignore

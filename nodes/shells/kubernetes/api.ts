@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { ApiException, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
-import { innermost, serverWords } from '../../../domain/api-words.ts';
+import { serverWords } from '../../../domain/api-words.ts';
+import { innermost } from '../../../domain/errors.ts';
 import type { KubernetesSpec } from '../../../domain/inventory.ts';
 import { ApiError } from './errors.ts';
 

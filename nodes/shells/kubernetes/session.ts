@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { WebSocket } from 'ws';
-import { innermost } from '../../../domain/api-words.ts';
+import { innermost } from '../../../domain/errors.ts';
 import { type Command, type Outcome, type Running, Output, defaultMaxBytes, entered, neverStarted } from '../shell.ts';
 import { ApiError } from './errors.ts';
 
