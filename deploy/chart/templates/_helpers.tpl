@@ -50,6 +50,10 @@ undrop:{{ .Release.Namespace }}:read
 {{- mergeOverwrite (dict "listen" (dict "host" "0.0.0.0" "port" 8420)) (deepCopy .Values.gateway.config) | toYaml }}
 {{- end }}
 
+{{- define "undrop.gatewayScheme" -}}
+{{ ternary "https" "http" (hasKey .Values.gateway.config "tls") }}
+{{- end }}
+
 {{/* What agents and changer have in common. Call with (list $ "component" .Values.agent). */}}
 {{- define "undrop.daemonSet" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}{{ $values := index . 2 -}}
