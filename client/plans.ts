@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Decision } from '../domain/approval.ts';
 import { digestOf } from '../domain/digest.ts';
-import { isTaken } from '../domain/errors.ts';
+import { isGone, isTaken } from '../domain/errors.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import {
   type ChangeInput,
@@ -54,7 +54,11 @@ export async function decide(handle: WorkflowHandle, decision: Decision): Promis
     await Promise.race([handle.executeUpdate('decide', { args: [decision] }), late]);
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw new UserError(failureOf(error).message, exit.unchanged);
+    // In the moment in which a plan ends the server says "aborted by closing workflow", later that it has completed.
+    const why = isGone(error)
+      ? 'the plan has completed: it is already decided, or was cancelled'
+      : failureOf(error).message;
+    throw new UserError(why, exit.unchanged);
   }
 }
 

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { newKey, sign, sshKey } from '../activities/signature.ts';
 import type { Session } from '../cli/session.ts';
+import type { UserError } from '../client/errors.ts';
+import { decide } from '../client/plans.ts';
 import { startRemediation } from '../client/start.ts';
-import type { Decision, RecordedDecision } from '../domain/approval.ts';
+import type { Decision } from '../domain/approval.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseResult, RemediateProgress, RemediateResult } from '../domain/runs.ts';
 import { Commands } from './support/commands.ts';
@@ -93,20 +95,17 @@ async function round(index: number): Promise<void> {
   const handle = await startRemediation(session, { ...diagnosis, run: `${diagnosis.run}-${index}` }, carol.name);
   const digest = await planOf(handle);
   if (late) await handle.result();
-  const decide = async (decision: Decision): Promise<string | undefined> =>
-    handle.executeUpdate<RecordedDecision, [Decision]>('decide', { args: [decision] }).then(
-      () => undefined,
-      (error: Error) => `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`,
-    );
-  const said = await Promise.all(chosen.map(async ({ decision }) => decide(decision(handle.workflowId, digest))));
+  const why = async (decision: Decision): Promise<string | undefined> =>
+    decide(handle, decision).then(() => undefined, (error: UserError) => error.message); // prettier-ignore
+  const said = await Promise.all(chosen.map(async ({ decision }) => why(decision(handle.workflowId, digest))));
   const told = chosen.map(({ what }, at) => `${what}: ${said[at] ?? 'counted'}`);
   chosen.forEach(({ never }, at) => {
-    const why = said[at];
-    if (never) expect({ told, why }).toEqual({ told, why: expect.stringMatching(new RegExp(`${never.source}|${others.source}|completed`)) });
-    else if (why !== undefined) expect({ told, why }).toEqual({ told, why: expect.stringMatching(new RegExp(`${others.source}|completed`)) });
+    const refused = said[at];
+    if (never) expect({ told, refused }).toEqual({ told, refused: expect.stringMatching(new RegExp(`${never.source}|${others.source}|completed`)) });
+    else if (refused !== undefined) expect({ told, refused }).toEqual({ told, refused: expect.stringMatching(new RegExp(`${others.source}|completed`)) });
   }); // prettier-ignore
   const over = erin.decides(handle.workflowId, digest, { decision: 'reject', reason: 'over' });
-  const closing = closes ? await decide(over) : 'has expired';
+  const closing = closes ? await why(over) : 'has expired';
   if (closing !== undefined) expect({ told, closing }).toEqual({ told, closing: expect.stringMatching(new RegExp(`${others.source}|completed`)) }); // prettier-ignore
   const closed = closing === undefined;
 
