@@ -17,7 +17,7 @@ export async function everyTarget(inventory: Inventory, targets: readonly string
       continue;
     }
     known ??= inventory.kubernetes ? await clusterSenders(inventory) : Object.keys(inventory.nodes);
-    const found = known.filter((name) => name !== to && fits(name, from)).map((name) => `${name}->${to}`);
+    const found = known.filter((name) => name !== to && fits(from, name)).map((name) => `${name}->${to}`);
     if (found.length === 0) throw new UserError(`no node fits "${from}"; there are: ${known.slice(0, 10).join(', ')}`);
     all.push(...found);
   }

@@ -153,7 +153,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   async function stillSo({ target, plan }: Part): Promise<boolean> {
     const again = await look(rowOf(target), `${plan.run}-again`, 'diagnosing again');
     if (typeof again === 'string') stand(target, 'refused', `it could not be diagnosed again: ${again}`);
-    else if (again.kind === 'no-loss') stand(target, 'healed', 'its loss ended by itself; nothing was changed');
+    else if (again.kind === 'no-loss') stand(target, 'healed', 'its loss is gone by now; nothing was changed');
     else {
       const { roots, says } = again;
       const missing = plan.changes.find(({ cause, place }) => !roots.some((root) => root.cause === cause && root.place === place)); // prettier-ignore
