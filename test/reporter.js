@@ -1,3 +1,5 @@
+const lingerMs = 20_000;
+
 /**
  * Ends a test run with `N passed, N failed`. A test that could not run here counts as failed: a gate that is green because
  * a lab did not start is worth nothing. UNDROP_SKIP=allow lets them pass, for machines without root.
@@ -20,6 +22,11 @@ export default class Reporter {
     this.failed = numFailedTests + broken + skipped;
     const note = this.skippedCount ? ` (${this.skippedCount} could not run here)` : '';
     // jest's own summary comes after the reporters; this line has to be the last one.
+    // What a test left running would keep the gate waiting for ever, after its verdict.
+    setTimeout(() => {
+      process.stderr.write(`a test left something running: ${process.getActiveResourcesInfo().join(', ')}\n`);
+      process.exit(1);
+    }, lingerMs).unref();
     process.on('exit', () => process.stdout.write(`\n${numPassedTests} passed, ${this.failed} failed${note}\n`));
   }
 

@@ -46,6 +46,9 @@ const start = async (word: 'worker' | 'gateway'): Promise<Command> => {
   return command;
 };
 
+/** Ends the senders with the test, also where it fails. */
+const over = new AbortController();
+
 /** One alert; it is sent again until it is acknowledged, as Alertmanager does. @returns how often it was sent */
 async function send(target: string, number: number): Promise<number> {
   const alert = {
@@ -54,13 +57,14 @@ async function send(target: string, number: number): Promise<number> {
   }; // prettier-ignore
   const body = JSON.stringify({ version: '4', status: 'firing', groupKey: 'g', receiver: 'undrop', alerts: [alert] });
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
-  for (let times = 1; ; times++) {
+  for (let times = 1; !over.signal.aborted; times++) {
     const status = await fetch(`${url}/hooks/alerts`, { method: 'POST', body, headers, signal: AbortSignal.timeout(5_000) })
       .then(async (answer) => answer.arrayBuffer().then(() => answer.status), () => 0); // prettier-ignore
     if (status === 200 || status === 202) return times;
     if (status === 401 || status === 400) throw new Error(`answered ${status}`);
     await sleep(300);
   }
+  throw new Error('not acknowledged before the end of the test');
 }
 
 real('ip')('a storm of alerts', () => {
@@ -81,6 +85,7 @@ real('ip')('a storm of alerts', () => {
     );
   }, 60_000);
   afterAll(async () => {
+    over.abort();
     await commands.end();
     await road.close();
     namespaces.remove();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
   DefaultLogger,
@@ -8,6 +9,7 @@ import {
   type LogLevel,
   NativeConnection,
   Runtime,
+  TransportError,
   Worker,
   bundleWorkflowCode,
 } from '@temporalio/worker';
@@ -41,6 +43,7 @@ export interface RunningWorker {
  * Starts a worker in this process.
  * @param log where the SDK's and activities' log lines go
  * @param acts whether it does activities; without, it only moves workflows on and answers queries
+ * @throws Error that names the server when it stays away
  */
 export async function startWorker(
   engine: Engine,
@@ -52,7 +55,7 @@ export async function startWorker(
   const shells = new ShellPool(inventory);
   const observers = new Observers(shells);
   const runbook = loadRunbook();
-  const connection = await NativeConnection.connect(engine.connection.options);
+  const connection = await connected(engine);
   const worker = await Worker.create({
     connection,
     namespace: engine.connection.namespace,
@@ -101,6 +104,23 @@ export async function startWorker(
       await done;
     },
   };
+}
+
+const patienceMs = 30_000;
+
+/** A server that went away since the engine was opened may be on its way back: whoever holds an embedded one starts it again. */
+async function connected({ address, connection: { options } }: Engine): Promise<NativeConnection> {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      return await NativeConnection.connect(options);
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      if (Date.now() > until)
+        throw new Error(`the Temporal server at ${address} cannot be reached: ${error.message}`, { cause: error });
+      await sleep(200);
+    }
+  }
 }
 
 let installed = false;

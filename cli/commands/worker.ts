@@ -22,13 +22,14 @@ Examples:
       import('../../worker/engine.ts'),
       import('../../worker/worker.ts'),
     ]);
-    const engine = await openEngine(progress).catch((error: unknown) => {
+    const failed = (error: unknown): never => {
       throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
-    });
+    };
+    const engine = await openEngine(progress).catch(failed);
     const log = ({ level, message, meta }: { level: string; message: string; meta?: unknown }): void => {
       process.stderr.write(`${new Date().toISOString()} ${level} ${message} ${JSON.stringify(meta ?? {})}\n`);
     };
-    const running = await startWorker(engine, inventory, log, { level: 'INFO' });
+    const running = await startWorker(engine, inventory, log, { level: 'INFO' }).catch(failed);
     print(`working on ${paint.bold(taskQueueOf(inventory))} at ${engine.address}; ^C ends it`);
     const interrupted = new Promise<void>((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
