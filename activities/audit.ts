@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { z } from 'zod';
-import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues } from '../domain/audit.ts';
+import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues, cancelledFirst } from '../domain/audit.ts'; // prettier-ignore
 import { Profile, profileOf } from '../domain/audit-profile.ts';
 import { fits } from '../domain/globs.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
@@ -65,7 +65,10 @@ export function auditActivities(deps: Deps) {
       });
     },
 
-    /** Reads the nodes of a batch, all at once, each within its deadline. A second attempt reads only what is left. */
+    /**
+     * Reads the nodes of a batch, all at once, each within its deadline. A second attempt reads only what is left; when it
+     * is cancelled it gives what it has.
+     */
     async auditBatch(names: string[], deadlineMs: number): Promise<AuditBatch> {
       const context = Context.current();
       const signal = context.cancellationSignal;
@@ -99,7 +102,11 @@ export function auditActivities(deps: Deps) {
         });
       };
       try {
-        await Promise.all(names.map(one));
+        const ends = await Promise.allSettled(names.map(one));
+        const broken = ends.find((end) => end.status === 'rejected');
+        // A cancelled audit still tells what it has read; a worker that shuts down leaves the rest to another one.
+        if (broken && !context.cancellationDetails?.cancelRequested) throw broken.reason;
+        for (const name of names) if (!Object.hasOwn(kept.values, name)) kept.failed[name] ??= cancelledFirst;
         const failed = Object.entries(kept.failed).map(([node, why]) => ({ node, why }));
         return { values: await store.put(kept.values), done: names.length, failed };
       } finally {

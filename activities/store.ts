@@ -14,10 +14,12 @@ export class EvidenceStore {
   }
 
   async put(value: unknown): Promise<string> {
+    // Both before anything is waited for: what is still being filled must not change in between.
     const digest = digestOf(value);
+    const text = JSON.stringify(value);
     const path = this.path(digest);
     await mkdir(dirname(path), { recursive: true });
-    const packed = await promisify(gzip)(JSON.stringify(value), { level: 1 });
+    const packed = await promisify(gzip)(text, { level: 1 });
     // Written beside and renamed: a killed worker leaves no half file under a digest.
     const fresh = `${path}.${randomBytes(4).toString('hex')}`;
     await writeFile(fresh, packed);

@@ -93,7 +93,8 @@ export const recordOf = ({ record }: AuditResult): Promise<AuditRecord | undefin
     .catch(() => undefined);
 
 /** Dangers count most: a node that cannot be read may be in one, a node that is known to be needs somebody now. */
-export function exitOf({ counts, unreachable }: AuditResult): number {
+export function exitOf({ counts, unreachable, cancelled }: AuditResult): number {
+  if (cancelled) return exit.interrupted;
   if (counts.danger) return exit.loss;
   return unreachable.length ? exit.failed : exit.ok;
 }

@@ -94,6 +94,8 @@ export interface AuditResult {
   report: string;
   /** Workflow ids of diagnoses that were opened. */
   diagnoses: string[];
+  /** Somebody cancelled it: nodes that had not been read by then are among the unreachable. */
+  cancelled?: true;
 }
 
 /** What a listing gave: the nodes, and how they are to be read. */
@@ -135,6 +137,9 @@ export interface AuditRecord {
   /** Node -> [at, fill of its conntrack table] of this and earlier audits, the oldest first. */
   trend: Record<string, [number, number][]>;
 }
+
+/** Why a node was not read when somebody cancelled the audit. */
+export const cancelledFirst = 'the audit was cancelled before it was read';
 
 /** Ten targets per batch cost the same as more, and less is read again after a crash; above 200 nodes history counts more. */
 export const batchSize = (nodes: number): number => (nodes <= 200 ? 10 : 25);

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:net';
 import { join } from 'node:path';
-import { followAudit, startAudit } from '../cli/auditing.ts';
+import { exitOf, followAudit, startAudit } from '../cli/auditing.ts';
 import { applySchedules } from '../cli/applying.ts';
 import { createSchedule, scheduleOf, schedules, trigger } from '../cli/scheduling.ts';
 import type { Session } from '../cli/session.ts';
@@ -36,6 +37,18 @@ async function audited(change: Partial<AuditInput> = {}, of = session): Promise<
   const result = await followAudit(await startAudit(of, input), true);
   return { ...result, rows: (await evidenceStore().get<AuditRecord>(result.record)).rows };
 }
+/** Waits until an audit in progress has read a node and put it where a second attempt would find it. */
+const hasKept = (handle: WorkflowHandle, node: string): Promise<unknown> =>
+  until(
+    'what it has is kept',
+    async () => {
+      const { raw } = await handle.describe();
+      const data = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data;
+      const digest = /[0-9a-f]{64}/.exec(Buffer.from(data ?? []).toString())?.[0];
+      return digest !== undefined && node in (await evidenceStore().get<{ values: object }>(digest)).values;
+    },
+    20_000,
+  );
 const rowOf = ({ rows }: { rows: AuditRow[] }, name: string): AuditRow | undefined =>
   rows.find(({ node }) => node === name);
 
@@ -129,6 +142,26 @@ real(
     expect(row?.void).toMatch(/another network namespace|went down/);
   });
 
+  test('a cancelled audit reports what it has read, and keeps that for the next one', async () => {
+    const input = { inventory: 'audit', requester: 'alert', visible: true, deadlineMs: 60_000 };
+    const handle = await startAudit(session, input);
+    await hasKept(handle, 'far');
+    await handle.cancel();
+    const result = await followAudit(handle, true);
+    expect(result).toMatchObject({ cancelled: true, nodes: 5, diagnoses: [] });
+    expect(result.unreachable).toEqual([
+      {
+        node: 'hangs',
+        why: expect.stringMatching(/^the audit was cancelled before it was read$|no connection within/),
+      },
+      { node: 'closed', why: expect.stringMatching(/ECONNREFUSED/) },
+    ]);
+    expect(exitOf(result)).toBe(130);
+    const { values } = await evidenceStore().get<AuditRecord>(result.record);
+    expect(Object.keys(values).toSorted()).toEqual(['alpha', 'far', 'omega']);
+    expect(rowOf(await audited({ only: ['far'] }), 'far')?.hours).toBeGreaterThan(0);
+  });
+
   test('nothing to audit is an error and no empty report', async () => {
     await expect(audited({ only: ['nobody*'] })).rejects.toThrow(/no node of audit matches nobody\*/);
     await expect(audited({ profile: [{ settings: { 'kernel.x': 1 } }] })).rejects.toThrow(/that is no profile/);
@@ -163,16 +196,7 @@ real(
       const before = sshd.log().match(/Accepted publickey/g)?.length ?? 0;
       const input = { inventory: 'audit-away', requester: 'alert', visible: true, deadlineMs: hangMs };
       const handle = await startAudit(away, input);
-      await until(
-        'what it has is kept',
-        async () => {
-          const { raw } = await handle.describe();
-          const data = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data;
-          const digest = /[0-9a-f]{64}/.exec(Buffer.from(data ?? []).toString())?.[0];
-          return digest !== undefined && 'far' in (await evidenceStore().get<{ values: object }>(digest)).values;
-        },
-        20_000,
-      );
+      await hasKept(handle, 'far');
       first.kill('SIGKILL');
       await worker();
       const result = await followAudit(handle, true);

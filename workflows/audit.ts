@@ -1,5 +1,6 @@
 import {
   ActivityFailure,
+  CancellationScope,
   ParentClosePolicy,
   isCancellation,
   proxyActivities,
@@ -20,6 +21,7 @@ import {
   auditIdOf,
   batchSize,
   batchesOf,
+  cancelledFirst,
 } from '../domain/audit.ts';
 import { publish } from './attributes.ts';
 import { diagnose } from './diagnose.ts';
@@ -35,7 +37,10 @@ const node = proxyActivities<Activities>({
 });
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '60s', heartbeatTimeout: '2s', retry });
 
-/** Reads every node in batches, all of them at once, judges what was read and writes the reports. */
+/**
+ * Reads every node in batches, all of them at once, judges what was read and writes the reports. When it is cancelled it
+ * reports what it has read by then.
+ */
 export async function audit(input: AuditInput): Promise<AuditResult> {
   const id = auditIdOf(workflowInfo().workflowId);
   const progress: AuditProgress = { phase: 'listing', total: 0, done: 0, failed: [] };
@@ -58,8 +63,8 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
   const batches = await Promise.all(
     batchesOf(names).map(async (batch, index) => {
       // So that several workers together keep the rate as well.
-      if (plan.perSecond && index > 0) await sleep((1000 * index * size) / plan.perSecond);
-      const read = await batchOf(batch, plan.deadlineMs);
+      const waitMs = plan.perSecond ? (1000 * index * size) / plan.perSecond : 0;
+      const read = await batchOf(batch, plan.deadlineMs, waitMs);
       progress.done += batch.length;
       progress.failed.push(...read.failed.map((one) => one.node));
       show('reading');
@@ -67,23 +72,33 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
     }),
   );
   show('judging');
-  const { suspects, ...result } = await quick.auditReport(id, input, plan, batches);
-  const diagnoses = input.diagnose ? await Promise.all(suspects.map((suspect) => lookInto(input, suspect))) : [];
+  const cancelled = CancellationScope.current().consideredCancelled;
+  const { suspects, ...result } = await CancellationScope.nonCancellable(async () =>
+    quick.auditReport(id, input, plan, batches),
+  );
+  const diagnoses =
+    input.diagnose && !cancelled ? await Promise.all(suspects.map((suspect) => lookInto(input, suspect))) : [];
   publish(input.visible, { phase: 'done', conclusion: conclusionOf(result) });
   progress.phase = 'done';
   setCurrentDetails(`**${result.says}**\n\n${result.report}`);
-  return { ...result, diagnoses };
+  return { ...result, diagnoses, ...(cancelled && { cancelled: true }) };
 }
 
 /** A batch that cannot be read at all is a result too: its nodes are named, and the others count. */
-async function batchOf(names: string[], deadlineMs: number): Promise<AuditBatch> {
+async function batchOf(names: string[], deadlineMs: number, waitMs: number): Promise<AuditBatch> {
   try {
+    if (waitMs > 0) await sleep(waitMs);
     return await node.auditBatch(names, deadlineMs);
   } catch (error) {
-    if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
-    const why = error.cause?.message ?? error.message;
+    const why = isCancellation(error) ? cancelledFirst : reasonOf(error);
     return { values: '', done: 0, failed: names.map((name) => ({ node: name, why })) };
   }
+}
+
+/** What an activity failed of. Everything else is a fault of this code, and thrown on. */
+function reasonOf(error: unknown): string {
+  if (error instanceof ActivityFailure) return error.cause?.message ?? error.message;
+  throw error;
 }
 
 /** A diagnosis of its own, which goes on when the audit has ended. */

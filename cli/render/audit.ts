@@ -1,4 +1,4 @@
-import { type AuditRecord, type AuditResult, severities } from '../../domain/audit.ts';
+import { type AuditRecord, type AuditResult, cancelledFirst, severities } from '../../domain/audit.ts';
 import { grouped, names, titles, untestedOf } from '../../domain/audit-report.ts';
 import { loadChecks, loadRunbook } from '../../runbooks/load.ts';
 import { paint, print, wrapped } from '../output.ts';
@@ -30,14 +30,17 @@ export function printAudit(result: AuditResult, record: AuditRecord | undefined,
   }
   const { counts, unreachable } = result;
   const colour = counts.danger ? paint.red : unreachable.length || counts.drift ? paint.yellow : paint.green;
-  print(`\n${colour(result.says)}`);
+  const left = unreachable.filter(({ why }) => why === cancelledFirst).length;
+  if (result.cancelled) print(`\n${paint.yellow(`cancelled before ${left} of ${result.nodes} nodes were read`)}`);
+  print(`${result.cancelled ? '' : '\n'}${colour(result.says)}`);
   for (const id of result.diagnoses) print(`${paint.dim('diagnosis')}  undrop watch ${id.replace('diagnose/', '')}`);
   print(`${paint.dim('report')}  ${result.report}/report.html`);
 } // prettier-ignore
 
 /** Every one of them by name: a node that nobody can read may be the one in trouble. */
 function printUnreachable({ unreachable }: AuditResult): void {
-  if (unreachable.length === 0) return;
-  print(`\n${paint.red(`Could not be read (${unreachable.length})`)}`);
-  for (const { node, why } of unreachable) print(`  ${paint.bold(node)}  ${wrapped(why, 4 + node.length)}`);
+  const silent = unreachable.filter(({ why }) => why !== cancelledFirst);
+  if (silent.length === 0) return;
+  print(`\n${paint.red(`Could not be read (${silent.length})`)}`);
+  for (const { node, why } of silent) print(`  ${paint.bold(node)}  ${wrapped(why, 4 + node.length)}`);
 }

@@ -1,4 +1,4 @@
-# Reads what an audit judges of one network namespace, in marked parts as sampler.sh does: sh -s -- NONCE
+# Reads what an audit judges of one network namespace, in marked parts as sampler.sh does: sh -c TEXT sh NONCE
 # A thousand nodes are read at once, so every program that is started counts: three on a usual node, and one for the
 # uplink and each tunnel where ethtool is there. The whole is bounded by whoever runs it. It changes nothing.
 N=$1

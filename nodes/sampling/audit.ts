@@ -18,7 +18,7 @@ const maxBytes = 512 << 10;
 export async function readNode(shell: Shell, limits: Pick<Command, 'deadlineMs' | 'signal'>): Promise<NodeValues> {
   const nonce = randomBytes(8).toString('hex');
   const started = Date.now();
-  const outcome = await run(shell, { argv: ['sh', '-s', '--', nonce], maxBytes, brief: true, ...limits }, auditScript);
+  const outcome = await run(shell, { argv: ['sh', '-c', auditScript, 'sh', nonce], maxBytes, brief: true, ...limits });
   if (outcome.kind !== 'exited') throw new Error(outcome.why);
   if (!outcome.stdout.includes(`#${nonce} `))
     throw new Error(`the reading ended with status ${outcome.code}: ${outcome.stderr.trim().slice(0, 200)}`);
