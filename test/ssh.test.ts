@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { SshSpec } from '../domain/inventory.ts';
 import { type Command, type Outcome, run } from '../nodes/shells/shell.ts';
 import { SshShell } from '../nodes/shells/ssh.ts';
-import { real } from './support/machine.ts';
+import { real, sh } from './support/machine.ts';
 import { Sshd, freePort } from './support/sshd.ts';
 import { processesWith, until } from './support/until.ts';
 
@@ -204,6 +204,89 @@ real('sshd')('over ssh', () => {
       const shell = shellOf();
       shell.close();
       shell.close();
+    });
+  });
+
+  describe('a brief script stays on the node for the next reading', () => {
+    const read = (
+      shell: SshShell,
+      script: string,
+      words: string[] = [],
+      more: Partial<Command> = {},
+    ): Promise<Outcome> => ran(shell, ['sh', '-c', script, 'sh', ...words], { brief: true, ...more });
+    const said = async (outcome: Promise<Outcome>): Promise<string> => {
+      const got = await outcome;
+      if (got.kind !== 'exited') throw new Error(got.why);
+      return got.stdout;
+    };
+
+    test('one process for all readings, and each a fresh start', async () => {
+      const shell = shellOf();
+      const script = 'echo "$$ $1 ${kept-none} $PWD"; echo oops >&2; kept=1; cd /proc; exit 3';
+      const first = await read(shell, script, ['a-1']);
+      const [pid] = await said(Promise.resolve(first)).then((text) => text.split(' '));
+      expect(first).toMatchObject({ kind: 'exited', code: 3, stderr: 'oops\n' });
+      const home = await said(read(shell, script, ['a.2']));
+      expect(home).toMatch(new RegExp(`^${pid} a.2 none (?!/proc)`));
+      expect(await said(read(shell, 'echo $$'))).not.toContain(pid);
+      // At the same time the second has a session of its own.
+      const pids = await Promise.all([1, 2].map(() => said(read(shell, 'echo $$; sleep 0.1'))));
+      expect(new Set(pids).size).toBe(2);
+    });
+
+    test('text that login shells read in their own ways arrives as it is', async () => {
+      const script = `printf '%s\\n' "it's"' 100% \\\\ !x \\0047'; echo "$1"`;
+      const local = sh('sh', '-c', script, 'sh', 'w');
+      expect(local).toContain("it's 100%");
+      expect(await said(read(shellOf(), script, ['w']))).toBe(local);
+    });
+
+    test('words that a shell would read are left to a command of its own', async () => {
+      const shell = shellOf();
+      await read(shell, 'echo $$ "$1"', ['x']);
+      expect(await said(read(shell, 'echo $$ "$1"', ['$(id)']))).toMatch(/\$\(id\)\n$/);
+    });
+
+    test('one that does not end is ended with all it started, and so is one that is cancelled or talks too much', async () => {
+      const shell = shellOf();
+      const time = longTime();
+      expect(await read(shell, `echo begun; sleep ${time}`, [], { deadlineMs: 1_500 })).toEqual({
+        kind: 'unknown', why: 'no end after 1500 ms', stdout: 'begun\n',
+      }); // prettier-ignore
+      await until('it is gone', () => processesWith(time).length === 0);
+      const late = longTime();
+      const cancelled = read(shell, `sleep ${late}`, [], { signal: AbortSignal.timeout(600) });
+      expect(await cancelled).toMatchObject({ kind: 'unknown', why: 'it was cancelled' });
+      await until('it is gone', () => processesWith(late).length === 0);
+      const loud = await read(shell, `yes ${late}`, [], { maxBytes: 10_000 });
+      expect(loud).toMatchObject({ kind: 'unknown', why: 'it printed more than 10000 bytes' });
+      await until('it is gone', () => processesWith(late).length === 0);
+      expect(await said(read(shell, 'echo well'))).toBe('well\n');
+    });
+
+    test('it ends with the connection, and a reading in progress is unknown', async () => {
+      const cut = (): void => sshd.connections().forEach((pid) => process.kill(pid, 'SIGKILL'));
+      const waiting = longTime();
+      await read(shellOf(), `echo ready # ${waiting}`);
+      expect(processesWith(waiting).length).toBeGreaterThan(0);
+      cut();
+      await until('it is gone', () => processesWith(waiting).length === 0);
+
+      // Longer than it takes to cut it, and short: nothing on the node ends a reading that nobody hears any more.
+      const time = `3.${randomInt(1e9, 1e10)}`;
+      const reading = read(shellOf(), `sleep ${time}`);
+      await until('it runs', () => processesWith(time).length > 1);
+      cut();
+      expect(await reading).toMatchObject({ kind: 'unknown', why: expect.stringMatching(/connection was lost/) });
+      await until('it is gone', () => processesWith(time).length === 0);
+    });
+
+    test('closing leaves nothing on the node', async () => {
+      const waiting = longTime();
+      const shell = shellOf();
+      await read(shell, `echo ready # ${waiting}`);
+      shell.close();
+      await until('it is gone', () => processesWith(waiting).length === 0 && sshd.connections().length === 0);
     });
   });
 });

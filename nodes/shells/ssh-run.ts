@@ -16,11 +16,6 @@ import {
  * root's commands. `timeout` ends it there when we no longer can.
  */
 export function remoteLine(command: Command, mark: string): string {
-  const [sh, option, script, ...words] = command.argv;
-  const bare = command.netns === undefined && command.pid === undefined;
-  // The shell that says its group is then the script's own: where many nodes are read each program counts.
-  if (command.brief && bare && sh === 'sh' && option === '-c' && script !== undefined)
-    return ['exec', 'sh', '-c', quoted(`echo "${mark} $$" >&2\n${script}`), ...words.map(quoted)].join(' ');
   const seconds = Math.ceil(command.deadlineMs / 1000) + 1;
   const bound = command.brief ? '' : `timeout -s KILL ${seconds} `;
   const launch = `echo "$1 $$" >&2; shift; exec ${bound}"$@"`;
@@ -118,23 +113,24 @@ export class SshRun implements Running {
     if (start < 0 || end < 0) return;
     this.group = Number(this.head.subarray(start + this.mark.length, end).toString());
     this.output.add('stderr', Buffer.concat([this.head.subarray(0, start), this.head.subarray(end + 1)]));
-    if (this.ended) this.endGroup();
+    if (this.ended) endGroup(this.connection, this.group, () => this.channel.close());
   }
 
   private stop(why: string): void {
     this.ended ||= why;
     this.settle();
-    if (this.group !== undefined) this.endGroup();
+    if (this.group !== undefined) endGroup(this.connection, this.group, () => this.channel.close());
   }
+}
 
-  private endGroup(): void {
-    try {
-      this.connection.exec(`exec sh -c 'kill -s KILL -- -${this.group}'`, (_, channel) => {
-        channel?.on('close', () => this.channel.close()).resume();
-        if (!channel) this.channel.close();
-      });
-    } catch {
-      // The connection is gone; the node's own `timeout` ends the command.
-    }
+/** Ends all of a command on the node. @param then when that is done, or could not be */
+export function endGroup(connection: Connection, group: number, then = (): void => {}): void {
+  try {
+    connection.exec(`exec sh -c 'kill -s KILL -- -${group}'`, (_, channel) => {
+      channel?.on('close', then).resume();
+      if (!channel) then();
+    });
+  } catch {
+    // The connection is gone; the node's own `timeout` ends the command.
   }
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import ssh2, { type Client as Connection, type ConnectConfig, type ServerHostKeyAlgorithm } from 'ssh2';
 import type { SshSpec } from '../../domain/inventory.ts';
 import { knownHost } from './known-hosts.ts';
+import { Resident } from './ssh-resident.ts';
 import type { Command, Outcome, Running, Shell } from './shell.ts';
 import { SshRun, remoteLine } from './ssh-run.ts';
 
@@ -19,6 +20,7 @@ const home = (path: string): string => path.replace(/^~(?=\/)/, homedir());
 export class SshShell implements Shell {
   private readonly spec: SshSpec;
   private readonly running = new Set<SshRun>();
+  private resident: Resident | undefined;
   private connection: Promise<Connection> | undefined;
   /** Set while the connection is being made. */
   private connecting: Connection | undefined;
@@ -36,6 +38,10 @@ export class SshShell implements Shell {
       return this.over('failed', message(error));
     }
     const mark = randomBytes(8).toString('hex');
+    if (onStdout === undefined && Resident.fits(command)) {
+      const resident = this.residentFor(connection, command, mark);
+      if (resident) return resident.run(command);
+    }
     return new Promise<Running>((resolve) => {
       let tooLate = false;
       const late = setTimeout(() => {
@@ -45,6 +51,8 @@ export class SshShell implements Shell {
       try {
         connection.exec(remoteLine(command, mark), (error, channel) => {
           clearTimeout(late);
+          // A node may allow few sessions: one that only waits is not worth one.
+          if (error && !this.resident?.busy) this.resident?.end();
           if (error) return resolve(this.over(refused(error) ? 'failed' : 'unknown', message(error)));
           // Here and not after an await: a short command may end within the same packet.
           const run = new SshRun(connection, channel, command, mark, onStdout);
@@ -60,7 +68,22 @@ export class SshShell implements Shell {
     });
   }
 
+  /** One that runs this script and has nothing to do; a busy one is left alone. */
+  private residentFor(connection: Connection, command: Command, mark: string): Resident | undefined {
+    if (this.resident?.busy) return undefined;
+    if (this.resident?.takes(connection, command)) return this.resident;
+    this.resident?.end();
+    const closed = (error: Error): Outcome => this.ended(refused(error) ? 'failed' : 'unknown', message(error));
+    try {
+      this.resident = new Resident(connection, command.argv[2] ?? '', mark, closed);
+    } catch {
+      this.resident = undefined; // the connection is gone, and the command's own session will say so
+    }
+    return this.resident;
+  }
+
   close(): void {
+    this.resident?.end();
     const ending = [...this.running].map((run) => {
       run.kill();
       return run.gone;
@@ -75,10 +98,14 @@ export class SshShell implements Shell {
     this.connection = undefined;
   }
 
-  private over(kind: 'failed' | 'unknown', reason: string): Running {
+  private ended(kind: 'failed' | 'unknown', reason: string): Outcome {
     const why = `ssh ${this.spec.user}@${this.spec.host}:${this.spec.port}: ${reason}`;
-    const outcome: Outcome = kind === 'failed' ? { kind, why } : { kind, why, stdout: '' };
-    return { write: () => {}, end: () => {}, kill: () => {}, done: Promise.resolve(outcome) };
+    return kind === 'failed' ? { kind, why } : { kind, why, stdout: '' };
+  }
+
+  private over(kind: 'failed' | 'unknown', reason: string): Running {
+    const done = Promise.resolve(this.ended(kind, reason));
+    return { write: () => {}, end: () => {}, kill: () => {}, done };
   }
 
   private connected(): Promise<Connection> {
