@@ -14,6 +14,7 @@ import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
 import type { Profile } from '../domain/audit-profile.ts';
 import { auditMarkdown, countsOf, summaryOf, unreachableOf } from '../domain/audit-report.ts';
+import type { Batch } from './audit-batches.ts';
 import { type Deps, plainRun } from './deps.ts';
 
 export type Reported = Omit<AuditResult, 'diagnoses'> & { suspects: Suspect[] };
@@ -27,6 +28,8 @@ interface Task {
   plan: AuditPlan;
   batches: readonly AuditBatch[];
   profiles: readonly Profile[];
+  /** Values by their digest. @throws Error when there are none */
+  read: (digest: string) => Promise<Batch>;
 }
 
 /** So many audits' fills of a node are kept for the plots. */
@@ -37,15 +40,16 @@ const trendMs = 30 * 24 * 3_600_000;
 const mostNamed = 2_000;
 
 /** Judges what was read, keeps it for the next audit, and writes report.md, report.json and report.html. */
-export async function reportOf(deps: Deps, { id, input, plan, batches, profiles }: Task): Promise<Reported> {
+export async function reportOf(
+  deps: Deps,
+  { id, input, plan, batches, profiles, read: batchOf }: Task,
+): Promise<Reported> {
   const { inventory, checks, store, audits } = deps;
   const read = await Promise.all(
-    batches.flatMap(({ values: digest }) =>
-      digest ? [store.get<Batch>(digest).then((batch) => ({ digest, batch }))] : [],
-    ),
+    batches.flatMap(({ values: digest }) => (digest ? [batchOf(digest).then((batch) => ({ digest, batch }))] : [])),
   );
   const values = new Map(read.flatMap(({ batch }) => Object.entries(batch)));
-  const { record: before, values: previous } = await earlier(deps, plan);
+  const { record: before, values: previous } = await earlier(deps, plan, batchOf);
   const failed = new Map(batches.flatMap((batch) => batch.failed.map(({ node, why }) => [node, why] as const)));
   const rows = auditRows(checks.checks, { nodes: plan.nodes, values, failed, previous, profiles });
   const now = Object.fromEntries(read.flatMap(({ digest, batch }) => Object.keys(batch).map((name) => [name, digest])));
@@ -79,14 +83,12 @@ export async function reportOf(deps: Deps, { id, input, plan, batches, profiles 
   };
 }
 
-type Batch = Record<string, NodeValues>;
-
 /** The previous audit and what it kept of these nodes. Evidence that is gone is none: the rows then say so. */
-async function earlier({ store }: Deps, { previous, nodes }: AuditPlan): Promise<{ record?: AuditRecord; values: Map<string, NodeValues> }> {
+async function earlier({ store }: Deps, { previous, nodes }: AuditPlan, batchOf: Task['read']): Promise<{ record?: AuditRecord; values: Map<string, NodeValues> }> {
   const record = previous === undefined ? undefined : await store.get<AuditRecord>(previous).catch(() => undefined);
   if (!record) return { values: new Map() };
   const wanted = nodes.flatMap(({ name }) => (Object.hasOwn(record.values, name) ? [[name, record.values[name] ?? ''] as const] : []));
-  const batches = new Map(await Promise.all([...new Set(wanted.map(([, digest]) => digest))].map(async (digest) => [digest, await store.get<Batch>(digest).catch((): Batch => ({}))] as const)));
+  const batches = new Map(await Promise.all([...new Set(wanted.map(([, digest]) => digest))].map(async (digest) => [digest, await batchOf(digest).catch((): Batch => ({}))] as const)));
   return {
     record,
     values: new Map(

@@ -6,6 +6,7 @@ import { fits } from '../domain/globs.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
 import { readProxy } from '../nodes/sampling/plane.ts';
 import { Pace, Places, within } from './audit-pace.ts';
+import { Batches } from './audit-batches.ts';
 import { type Reported, newestAudit, reportOf } from './audit-report.ts';
 import { type Deps, beating, hopeless, unlessStopped } from './deps.ts';
 import { configured } from './resolve.ts';
@@ -13,6 +14,8 @@ import { configured } from './resolve.ts';
 /** Nodes that are begun at once: enough to be bound by them and not by us, few enough that none of them waits for our processor. */
 const places = 50;
 const beatMs = 500;
+/** What was read is kept so often: a crash costs no more than this, and most batches end before. */
+const keepMs = 1_000;
 /** So much earlier a shell gives up by itself: it knows better what the node did not do. */
 const tellMs = 200;
 
@@ -26,6 +29,7 @@ export function auditActivities(deps: Deps) {
   const { inventory, shells, store } = deps;
   const crowd = new Places(places);
   const pace = new Pace(inventory.audit.perSecond);
+  const atHand = new Batches(store);
 
   const read = async (name: string, deadlineMs: number, signal: AbortSignal): Promise<NodeValues> => {
     const shell = shells.of(name);
@@ -82,10 +86,8 @@ export function auditActivities(deps: Deps) {
         saved = count();
         checkpoint = await store.put(kept);
       };
-      const beat = setInterval(() => {
-        context.heartbeat(checkpoint);
-        void save().catch(() => {}); // then a second attempt only does more
-      }, beatMs);
+      const beat = setInterval(() => context.heartbeat(checkpoint), beatMs);
+      const keep = setInterval(() => void save().catch(() => {}), keepMs); // without, a second attempt only does more
       const one = async (name: string): Promise<void> => {
         if (Object.hasOwn(kept.values, name) || Object.hasOwn(kept.failed, name)) return;
         await pace.turn(signal);
@@ -108,16 +110,21 @@ export function auditActivities(deps: Deps) {
         if (broken && !context.cancellationDetails?.cancelRequested) throw broken.reason;
         for (const name of names) if (!Object.hasOwn(kept.values, name)) kept.failed[name] ??= cancelledFirst;
         const failed = Object.entries(kept.failed).map(([node, why]) => ({ node, why }));
-        return { values: await store.put(kept.values), done: names.length, failed };
+        const digest = await store.put(kept.values);
+        atHand.keep(digest, kept.values);
+        return { values: digest, done: names.length, failed };
       } finally {
         clearInterval(beat);
+        clearInterval(keep);
       }
     },
 
     /** Judges all nodes against the previous audit, their profile and their peers; writes the reports. */
     async auditReport(id: string, input: AuditInput, plan: AuditPlan, batches: AuditBatch[]): Promise<Reported> {
       const profiles = profilesOf(deps, input.profile);
-      return beating(() => reportOf(deps, { id, input, plan, batches, profiles }));
+      return beating(() =>
+        reportOf(deps, { id, input, plan, batches, profiles, read: (digest) => atHand.get(digest) }),
+      );
     },
   };
 }

@@ -220,18 +220,24 @@ real('sshd')('over ssh', () => {
       return got.stdout;
     };
 
-    test('one process for all readings, and each a fresh start', async () => {
+    test('one process for all readings, each with its own words, status and both streams', async () => {
       const shell = shellOf();
-      const script = 'echo "$$ $1 ${kept-none} $PWD"; echo oops >&2; kept=1; cd /proc; exit 3';
+      const script = 'echo "$$ $1"; echo "oops $1" >&2; (exit 3)';
       const first = await read(shell, script, ['a-1']);
-      const [pid] = await said(Promise.resolve(first)).then((text) => text.split(' '));
-      expect(first).toMatchObject({ kind: 'exited', code: 3, stderr: 'oops\n' });
-      const home = await said(read(shell, script, ['a.2']));
-      expect(home).toMatch(new RegExp(`^${pid} a.2 none (?!/proc)`));
+      expect(first).toMatchObject({ kind: 'exited', code: 3, stderr: 'oops a-1\n' });
+      const [pid] = (await said(Promise.resolve(first))).split(' ');
+      const second = await read(shell, script, ['a.2', 'more']);
+      expect(second).toMatchObject({ stdout: `${pid} a.2\n`, stderr: 'oops a.2\n' });
       expect(await said(read(shell, 'echo $$'))).not.toContain(pid);
       // At the same time the second has a session of its own.
       const pids = await Promise.all([1, 2].map(() => said(read(shell, 'echo $$; sleep 0.1'))));
       expect(new Set(pids).size).toBe(2);
+    });
+
+    test('one that leaves its shell is unknown, and the next reading begins anew', async () => {
+      const shell = shellOf();
+      expect(await read(shell, 'echo bye; exit 0')).toMatchObject({ kind: 'unknown' });
+      expect(await said(read(shell, 'echo "$1"', ['back']))).toBe('back\n');
     });
 
     test('text that login shells read in their own ways arrives as it is', async () => {

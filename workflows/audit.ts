@@ -59,11 +59,10 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
   progress.total = plan.nodes.length;
   show('reading');
   const names = plan.nodes.map(({ name }) => name);
-  const size = batchSize(names.length);
   const batches = await Promise.all(
     batchesOf(names).map(async (batch, index) => {
       // So that several workers together keep the rate as well.
-      const waitMs = plan.perSecond ? (1000 * index * size) / plan.perSecond : 0;
+      const waitMs = plan.perSecond ? (1000 * index * batchSize) / plan.perSecond : 0;
       const read = await batchOf(batch, plan.deadlineMs, waitMs);
       progress.done += batch.length;
       progress.failed.push(...read.failed.map((one) => one.node));

@@ -1,6 +1,7 @@
 # Reads what an audit judges of one network namespace, in marked parts as sampler.sh does: sh -c TEXT sh NONCE
 # A thousand nodes are read at once, so every program that is started counts: three on a usual node, and one for the
-# uplink and each tunnel where ethtool is there. The whole is bounded by whoever runs it. It changes nothing.
+# uplink and each tunnel where ethtool is there. The whole is bounded by whoever runs it. It changes nothing, does not
+# exit, and sets all that it reads: over ssh one shell runs it again and again.
 N=$1
 LC_ALL=C
 export LC_ALL
@@ -8,20 +9,23 @@ PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 set -f
 newline='
 '
+# All of it is said at once at the end: each line by itself would be a packet, and a thousand nodes are read at once.
+said=
+say() { said=$said$1$newline; }
 
 # An inode below /proc/self is made when it is looked at: its time is now, and the link names the namespace.
-echo "#$N begin self"
-stat -c '%Y %N' /proc/self/ns/net
+say "#$N begin self"
+say "$(stat -c '%Y %N' /proc/self/ns/net)"
 read -r up _ </proc/uptime
-echo "uptime $up"
+say "uptime $up"
 uplink=
 [ -r /proc/net/route ] && { read -r _; read -r device to _; [ "$to" = 00000000 ] && uplink=$device; } </proc/net/route
-echo "uplink $uplink"
-echo "#$N rc 0"
-echo "#$N end self"
+say "uplink $uplink"
+say "#$N rc 0"
+say "#$N end self"
 
 # One grep for all files, each line after its path below /proc.
-cd /proc || exit
+cd /proc || say 'no /proc'
 strict=
 case $uplink in '' | *[!A-Za-z0-9._-]*) ;; *) strict=sys/net/ipv4/conf/$uplink/rp_filter ;; esac
 files=$(grep -sH '' sys/kernel/random/boot_id sys/kernel/osrelease sys/kernel/arch \
@@ -33,16 +37,16 @@ files=$(grep -sH '' sys/kernel/random/boot_id sys/kernel/osrelease sys/kernel/ar
   sys/net/core/rmem_max sys/net/core/rmem_default sys/net/core/wmem_max sys/net/core/netdev_max_backlog \
   sys/net/core/netdev_budget sys/net/bridge/bridge-nf-call-iptables \
   sys/net/netfilter/nf_conntrack_max sys/net/netfilter/nf_conntrack_count)
-echo "#$N begin proc"
-echo "$files"
-echo "#$N rc 0"
-echo "#$N end proc"
+say "#$N begin proc"
+say "$files"
+say "#$N rc 0"
+say "#$N end proc"
 
 # Ends of pods' veth pairs are left out: a node has hundreds, and none of them is its own.
 tunnels=
 if command -v ip >/dev/null 2>&1; then
   links=$(ip -o -d link show 2>/dev/null)
-  echo "#$N begin links"
+  say "#$N begin links"
   IFS=$newline
   for link in $links; do
     name=${link#*: }
@@ -51,25 +55,25 @@ if command -v ip >/dev/null 2>&1; then
       *' veth '*) [ "$name" = "$uplink" ] || continue ;;
       *' vxlan '* | *' geneve '*) tunnels="$tunnels $name" ;;
     esac
-    echo "$link"
+    say "$link"
   done
   unset IFS
-  echo "#$N rc 0"
-  echo "#$N end links"
+  say "#$N rc 0"
+  say "#$N end links"
 else
-  echo "#$N miss links no program ip"
+  say "#$N miss links no program ip"
 fi
 
 if command -v ethtool >/dev/null 2>&1; then
-  echo "#$N begin features"
+  say "#$N begin features"
   for device in $uplink $tunnels; do
-    echo "device $device"
-    ethtool -k "$device" 2>/dev/null
+    say "device $device"
+    say "$(ethtool -k "$device" 2>/dev/null)"
   done
-  echo "#$N rc 0"
-  echo "#$N end features"
+  say "#$N rc 0"
+  say "#$N end features"
 else
-  echo "#$N miss features no program ethtool"
+  say "#$N miss features no program ethtool"
 fi
 
 # Whether this very session is tracked, and would have been refused by a full table. Asked only where that is near.
@@ -89,11 +93,12 @@ case $count-$max in
       set -- $SSH_CONNECTION
       tracked=no
       conntrack -G -p tcp -s "$1" -d "$3" --sport "$2" --dport "$4" >/dev/null 2>&1 && tracked=yes
-      echo "#$N begin tracked"
-      echo "$tracked"
-      echo "#$N rc 0"
-      echo "#$N end tracked"
+      say "#$N begin tracked"
+      say "$tracked"
+      say "#$N rc 0"
+      say "#$N end tracked"
     fi
     ;;
 esac
-echo "#$N done"
+say "#$N done"
+printf %s "$said"

@@ -68,8 +68,7 @@ type Lines = (part: string) => string[];
 /** Every counter of the parts snmp, netstat, snmp6, conntrack, arp, softnet and cpu that causes or audits may name. */
 export function countersOf(lines: Lines): Record<string, number> {
   const counters = {
-    ...parseSnmp(lines('snmp')),
-    ...parseSnmp(lines('netstat')),
+    ...parseSnmp([...lines('snmp'), ...lines('netstat')]),
     ...parseSnmp6(lines('snmp6')),
     ...parsePerCpu(lines('conntrack'), 'conntrack_', conntrackNames),
     ...parsePerCpu(lines('arp'), 'neigh_', {}),
@@ -96,16 +95,21 @@ function only(values: Record<string, number>, names: object): Record<string, num
   return Object.fromEntries(Object.entries(values).filter(([name, value]) => name in names && Number.isFinite(value)));
 }
 
-/** /proc/net/snmp and netstat: a line of names, then a line of values, both with the same first word. */
+/**
+ * /proc/net/snmp and netstat: a line of names, then a line of values, both with the same first word. They have 400 names,
+ * which are looked up before anything is made of them: an audit reads a thousand such files.
+ */
 function parseSnmp(lines: string[]): Record<string, number> {
   const result: Record<string, number> = {};
   for (let index = 0; index + 1 < lines.length; index += 2) {
-    const [prefix = '', ...names] = (lines[index] ?? '').split(/\s+/);
-    const [again, ...values] = (lines[index + 1] ?? '').split(/\s+/);
-    if (again !== prefix) continue;
+    const names = (lines[index] ?? '').split(' ');
+    const values = (lines[index + 1] ?? '').split(' ');
+    if (names[0] !== values[0]) continue;
+    const prefix = names[0]?.slice(0, -1) ?? '';
     names.forEach((name, column) => {
-      const value = values[column];
-      if (value !== undefined && /^-?\d+$/.test(value)) result[prefix.slice(0, -1) + name] = Number(value);
+      const counter = prefix + name;
+      const value = values[column] ?? '';
+      if (counter in known && /^-?\d+$/.test(value)) result[counter] = Number(value);
     });
   }
   return result;

@@ -7,7 +7,8 @@ const idleMs = 5 * 60_000;
 
 /**
  * A brief script that stays on a node and runs again for each line it is sent: a reading then costs no session and no login
- * shell there, which is half of its time. One reading at a time. It ends when its stdin does, with the connection at last.
+ * shell there, which is half of its time. One reading at a time, all in one shell: the script has to set what it reads,
+ * leave stdin alone, and not exit. It ends when its stdin does, with the connection at last.
  */
 export class Resident {
   /** What it can run: `sh -c SCRIPT NAME WORDS`, with words that no shell reads as anything else. */
@@ -101,9 +102,8 @@ export class Resident {
 function residentLine(script: string, mark: string): string {
   const loop = `echo "${mark} $$" >&2
 while read -r turn words; do
-(set -f; set -- $words
+set -f; set -- $words
 ${script}
-) </dev/null
 over="
 $turn $?"
 echo "$over" >&2
@@ -122,6 +122,7 @@ class Reading {
   readonly done: Promise<Outcome>;
   private readonly output: Output;
   private readonly over: RegExp;
+  private readonly last = { stdout: '', stderr: '' };
   private readonly broken: () => void;
   settle: (outcome: Outcome) => void = () => {};
 
@@ -144,12 +145,13 @@ class Reading {
   }
 
   hear(stream: 'stdout' | 'stderr', chunk: Buffer): void {
-    this.output.add(stream, chunk);
-    // Both end with it: one may be ahead of the other. It stands in the last few bytes, and no more is searched each time.
+    const text = this.output.add(stream, chunk);
+    // Both end with it: one may be ahead of the other. Only the last bytes are searched, not all of it for each piece.
+    this.last[stream] = (this.last[stream] + text).slice(-mostTrailer);
+    const end = this.over.exec(this.last.stdout);
+    if (!end || !this.last.stderr.endsWith(end[0])) return;
     const { stdout, stderr } = this.output;
-    const end = this.over.exec(stdout.slice(-mostTrailer));
-    if (!end || !stderr.endsWith(end[0])) return;
-    const without = (text: string): string => text.slice(0, -end[0].length);
+    const without = (all: string): string => all.slice(0, -end[0].length);
     this.settle({ kind: 'exited', code: Number(end[1]), stdout: without(stdout), stderr: without(stderr) });
   }
 
