@@ -149,6 +149,9 @@ export class SshShell implements Shell {
       );
       connection.on('close', () => reject(new Error('the node closed the connection')));
       connection.connect(config);
+      // ssh2 writes a packet in two pieces, of which the kernel holds the second back until the node has acknowledged the
+      // first, which takes it 40 ms: a command with stdin took 134 ms, and takes 6.
+      connection.setNoDelay(true);
     }).finally(() => {
       this.connecting = undefined;
     });
