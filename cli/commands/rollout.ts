@@ -75,10 +75,10 @@ Examples:
         process.exitCode = codeOf(now);
         return options.json ? printJson({ rollout: name, ...now }) : render.printRolloutEnd(now);
       }
-      const { signed } = now;
+      const { signed, needs } = now;
       if (!signed) throw new UserError(`rollout ${name} has no plan`, exit.failed);
       if (options.json) return printJson(signed);
-      render.printRollout(signed);
+      render.printRollout(signed, needs);
       print(`\n${paint.dim('next')}  undrop approve ${name}, or undrop reject ${name} --reason '...'`);
     });
   });
