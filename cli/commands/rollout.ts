@@ -39,8 +39,9 @@ export const rollout = new Command('rollout')
   .addHelpText(
     'after',
     `
-Nothing is changed before somebody else approves it: \`undrop approve NAME\` goes through the waves. Right before its change
-each node is diagnosed again; a node that healed, or whose values are others by now, is left alone.
+Nothing is changed before somebody else approves it, by \`undrop approve NAME\` or on the gateway's page; then it goes
+through the waves. Right before its change each node is diagnosed again; a node that healed, or whose values are others by
+now, is left alone.
 
 Examples:
   undrop rollout 'node/*->service/shop/echo'
