@@ -33,12 +33,13 @@ async function openRollout(session: Session, name: string, handle: WorkflowHandl
   const { signed } = now;
   if ('outcome' in now) throw new UserError(`rollout ${name} is over: ${now.outcome}, ${now.says}`, exit.unchanged);
   if (!signed) throw new UserError(`rollout ${name} has no plan`, exit.unchanged);
+  const needs = now.needs ?? needsFor(session.inventory.approval, signed.rollout.risk);
   return {
     name,
     handle,
     digest: signed.digest,
-    needs: needsFor(session.inventory.approval, signed.rollout.risk),
-    show: () => printRollout(signed),
+    needs,
+    show: () => printRollout(signed, needs),
     follow: async (quiet) => {
       const result = await followRollout(handle, quiet);
       if (!quiet) printRolloutEnd(result);

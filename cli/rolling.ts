@@ -13,12 +13,12 @@ export async function followRollout(handle: WorkflowHandle, quiet: boolean): Pro
   const shown = new Map<string, string>();
   let planShown = false;
   const look = async (): Promise<void> => {
-    const { phase, wave, rows, signed } = await progressOf<RolloutProgress>(handle);
+    const { phase, wave, rows, signed, needs } = await progressOf<RolloutProgress>(handle);
     if (quiet) return;
     if (phase === 'waiting for approval' && signed && !planShown) {
       planShown = true;
       clearProgress();
-      printRollout(signed);
+      printRollout(signed, needs);
     }
     if (phase === 'changing' || phase === 'putting back')
       for (const { target, state, says } of rows) {

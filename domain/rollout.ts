@@ -1,4 +1,4 @@
-import type { RecordedDecision } from './approval.ts';
+import type { Need, RecordedDecision } from './approval.ts';
 import type { SignedPlan } from './plan.ts';
 import type { ChangeResult, DiagnoseResult } from './runs.ts';
 import type { RolloutRules } from './waves.ts';
@@ -80,6 +80,8 @@ export interface RolloutProgress {
   wave?: number;
   rows: RolloutRow[];
   signed?: SignedRollout;
+  /** What people must give. */
+  needs?: readonly Need[];
   decisions: RecordedDecision[];
 }
 
@@ -92,11 +94,22 @@ export interface RolloutResult {
   says: string;
   rows: RolloutRow[];
   signed?: SignedRollout;
+  needs?: readonly Need[];
   decisions: RecordedDecision[];
   report?: string;
 }
 
 export const rolloutId = (name: string): string => `rollout/${name}`;
+
+/** Its targets in few words: `a->c`, or `20 targets`. */
+export const targetsText = (targets: readonly string[]): string =>
+  targets.length > 1 ? `${targets.length} targets` : (targets[0] ?? '');
+
+/** Whether a target's state, or a rollout's outcome, is a good one. */
+export function toneOf(state: RowState | RolloutOutcome): 'good' | 'bad' | 'warn' {
+  if (state === 'confirmed' || state === 'healed') return 'good';
+  return state === 'failed' || state === 'not undone' ? 'bad' : 'warn';
+}
 
 /** How many targets are in each state, in words: `17 confirmed, 3 healed`. */
 export function tally(rows: readonly RolloutRow[]): string {

@@ -1,35 +1,47 @@
-import type { ParsedKey } from 'ssh2';
 import { sign } from '../activities/signature.ts';
 import { UserError } from '../client/errors.ts';
 import { decide } from '../client/plans.ts';
-import type { Reach } from '../client/start.ts';
+import type { Gateway } from './gateway.ts';
+import { type Principal, mayAll } from './people/roles.ts';
+import type { Asked } from './view.ts';
 
-/** What a person said, and where they were known from. */
+/** What a person said of which plan. */
 export interface Said {
-  run: string;
   digest: string;
   decision: 'approve' | 'reject';
   reason: string;
-  person: string;
 }
 
+export const noRole = 'you have no role that approves for all of its targets';
+
 /**
- * Signs what a person said, as the gateway that knows them, and hands it to the plan: whether it counts is decided there,
- * by the same rule for every door.
- * @returns undefined when it counted, else why not
+ * Signs what a person said, as the gateway that knows them, and hands it to the run's plan or the rollout: whether it
+ * counts is decided there, by the same rule for every door.
+ * @param door where they said it, for the metrics
+ * @returns undefined when it counted, else why not and a status of HTTP
  */
 export async function decideFor(
-  { engine }: Pick<Reach, 'engine'>,
-  gateway: { name: string; key: ParsedKey },
-  { run, digest, decision, reason, person }: Said,
-): Promise<string | undefined> {
-  const handle = engine.client.workflow.getHandle(`remediate/${run}`);
-  const said = { digest, decision, reason: reason.slice(0, 1000), principal: person, via: gateway.name };
-  try {
-    await decide(handle, sign(handle.workflowId, said, gateway.key));
-    return undefined;
-  } catch (error) {
-    if (error instanceof UserError) return error.message;
-    throw error;
+  { config, key, engine, metrics, log }: Gateway,
+  door: 'page' | 'slack',
+  who: Principal,
+  asked: Asked | undefined,
+  { digest, decision, reason }: Said,
+): Promise<{ status: number; why: string } | undefined> {
+  const refused = asked && mayAll(config.roles, who, 'approve', asked.targets) ? await handIn(asked) : { status: 403, why: noRole }; // prettier-ignore
+  metrics.decisions.inc({ door, counted: refused ? 'no' : 'yes' });
+  const about = { of: asked?.path, person: who.name, decision, digest: digest.slice(0, 12) };
+  if (refused) log.warn({ ...about, why: refused.why }, 'decision refused');
+  else log.info(about, 'decision recorded');
+  return refused;
+
+  async function handIn({ workflowId }: Asked): Promise<{ status: number; why: string } | undefined> {
+    const said = { digest, decision, reason: reason.slice(0, 1000), principal: who.name, via: config.name };
+    try {
+      await decide(engine.client.workflow.getHandle(workflowId), sign(workflowId, said, key));
+      return undefined;
+    } catch (error) {
+      if (error instanceof UserError) return { status: 409, why: error.message };
+      throw error;
+    }
   }
 }

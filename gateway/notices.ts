@@ -1,16 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { remediationOf } from '../client/runs.ts';
-import type { RemediateProgress } from '../domain/runs.ts';
+import type { Need } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
+import type { SignedRollout } from '../domain/rollout.ts';
 import type { Gateway } from './gateway.ts';
+import { endOf, waiting } from './noticed.ts';
 
-/** What is told to people and programs of a plan. */
+/** What is told to people and programs of a plan or a rollout. */
 export interface Notice {
-  event: 'plan.waiting' | 'plan.ended';
+  event: `${'plan' | 'rollout'}.${'waiting' | 'ended'}`;
+  /** Name of the run or rollout. */
   run: string;
   target: string;
   url: string;
-  signed: SignedPlan;
+  signed: SignedPlan | SignedRollout;
+  /** What people must give, where that is not by the inventory's rules for its risk. */
+  needs?: readonly Need[];
   outcome?: string;
   says?: string;
 }
@@ -19,7 +23,7 @@ export interface Notice {
 export interface Teller {
   /** Its name, part of the notice's id: each door is told once. */
   name: string;
-  /** @param earlier what this door said of the same plan before; @returns what it needs to know later */
+  /** @param earlier what this door said of the same plan or rollout before; @returns what it needs to know later */
   tell(notice: Notice, earlier: unknown): Promise<unknown>;
 }
 
@@ -29,7 +33,7 @@ const rememberHours = 72;
 /** Waits between attempts, as Standard Webhooks suggest: over days, and then no more. */
 const waitsSeconds = [5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/** Looks for plans that wait or have ended, and tells each door once, until the signal. */
+/** Looks for plans and rollouts that wait or have ended, and tells each door once, until the signal. */
 export async function notices(gateway: Gateway, tellers: readonly Teller[], signal: AbortSignal): Promise<void> {
   if (tellers.length === 0) return;
   while (!signal.aborted) {
@@ -44,34 +48,21 @@ export async function notices(gateway: Gateway, tellers: readonly Teller[], sign
 }
 
 async function look(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
-  const { engine, taskQueue, database } = gateway;
-  const query = `WorkflowType = "remediate" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
-  for await (const { workflowId } of engine.client.workflow.list({ query })) {
-    const run = workflowId.replace(/^remediate\//, '');
-    const handle = engine.client.workflow.getHandle(workflowId);
-    const progress = await handle.query<RemediateProgress>('progress').catch(() => undefined);
-    if (progress?.phase === 'waiting for approval' && progress.signed)
-      await write({ ...(await about(run)), event: 'plan.waiting', signed: progress.signed });
-  }
+  const { database } = gateway;
+  const known = await database.query<{ run: string }>(
+    `select body->>'run' as run from undrop_notice where event = 'rollout.waiting' group by 1 having count(*) >= $1`,
+    [tellers.length],
+  );
+  for await (const notice of waiting(gateway, new Set(known.map(({ run }) => run)))) await write(notice);
   const told = await database.query<{ body: Notice }>(
-    `select distinct on (body->>'run') body from undrop_notice one where event = 'plan.waiting' and sent > now() - make_interval(hours => $1)
-     and not exists (select 1 from undrop_notice other where other.event = 'plan.ended' and other.body->>'run' = one.body->>'run')`,
+    `select distinct on (body->>'run') body from undrop_notice one where event like '%.waiting' and sent > now() - make_interval(hours => $1)
+     and not exists (select 1 from undrop_notice other where other.event like '%.ended' and other.body->>'run' = one.body->>'run')`,
     [rememberHours],
   );
   for (const { body } of told) {
-    const known = await remediationOf(gateway, body.run);
-    if (known?.result)
-      await write({ ...body, event: 'plan.ended', outcome: known.result.outcome, says: known.result.says });
-  }
-
-  async function about(run: string): Promise<Pick<Notice, 'run' | 'target' | 'url'>> {
-    const { memo } = await engine.client.workflow.getHandle(`diagnose/${run}`).describe();
-    const target = memo?.['target'];
-    return {
-      run,
-      target: typeof target === 'string' ? target : '',
-      url: new URL(`/runs/${run}`, gateway.config.url).href,
-    };
+    const end = await endOf(gateway, body);
+    const event = body.event === 'rollout.waiting' ? 'rollout.ended' : 'plan.ended';
+    if (end) await write({ ...body, event, outcome: end.outcome, says: end.says });
   }
 
   async function write(notice: Notice): Promise<void> {
@@ -94,7 +85,7 @@ async function send(gateway: Gateway, tellers: readonly Teller[]): Promise<void>
     if (!teller) continue;
     try {
       const [earlier] = await database.query<{ ref: unknown }>('select ref from undrop_notice where id = $1', [
-        `${teller.name} plan.waiting ${body.run} ${body.signed.digest}`,
+        `${teller.name} ${body.event.replace('ended', 'waiting')} ${body.run} ${body.signed.digest}`,
       ]);
       const ref = await teller.tell(body, earlier?.ref);
       await database.query('update undrop_notice set sent = now(), ref = $2 where id = $1', [
@@ -108,7 +99,7 @@ async function send(gateway: Gateway, tellers: readonly Teller[]): Promise<void>
         [id, wait],
       );
       gateway.log.warn(
-        `${teller.name} was not told of run ${body.run}, again in ${wait} s: ${error instanceof Error ? error.message : String(error)}`,
+        `${teller.name} was not told of ${body.run}, again in ${wait} s: ${error instanceof Error ? error.message : String(error)}`,
       );
     }
   }

@@ -4,31 +4,15 @@ import { progressOf } from '../client/plans.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
 import { isGone } from '../domain/errors.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
-import { type ChangeGroup, type SignedPlan, groupsOf } from '../domain/plan.ts';
+import type { SignedPlan } from '../domain/plan.ts';
+import type { Judgement } from '../domain/remit.ts';
 import { type ChangeProgress, type DiagnoseProgress, type StepSummary, runName } from '../domain/runs.ts';
 import { type Sections, sectionsOf } from '../domain/sections.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import type { Gateway } from './gateway.ts';
-import { changeLines, decisionLine, factsOf } from './view.ts';
+import { type Asked, type Decidable, changeLines, decisionLine, shown } from './view.ts';
 
-/** One plan as its page shows it. */
-interface PlanPage {
-  signed: SignedPlan;
-  recorded: RecordedDecision[];
-  digest: string;
-  title: string;
-  groups: ChangeGroup[];
-  facts: [string, string][];
-  decisions: string[];
-  stages: string[];
-  /** It waits for people. */
-  waits: boolean;
-  outcome?: string;
-  ended?: string;
-  good?: boolean;
-}
-
-interface RunPage {
+interface RunPage extends Asked {
   run: string;
   target: string;
   state: string;
@@ -37,11 +21,8 @@ interface RunPage {
   sums: string[];
   sections: Sections['sections'];
   next?: string;
-  plan?: PlanPage;
   /** Why there is no plan, where one was asked for. */
   remediation?: string;
-  /** It will look different in a moment. */
-  moving: boolean;
 }
 
 /** All that there is to see of a run; undefined where there is none of this inventory. */
@@ -58,6 +39,9 @@ export async function runPage(gateway: Gateway, run: string): Promise<RunPage | 
   const base: RunPage = {
     run,
     target,
+    path: `/runs/${run}`,
+    workflowId: `remediate/${run}`,
+    targets: [target],
     state: described.status.name.toLowerCase(),
     steps: [],
     sums: [],
@@ -103,15 +87,15 @@ async function sectionsFor(
   return (asked as Promise<Sections>).catch(() => undefined);
 }
 
-async function planPage(gateway: Gateway, run: string): Promise<PlanPage | string | undefined> {
+async function planPage(gateway: Gateway, run: string): Promise<Decidable | string | undefined> {
   const known = await remediationOf(gateway, run);
   if (!known) return undefined;
   const { engine, inventory } = gateway;
   if (known.result) {
-    const { signed, decisions, changes, outcome, says } = known.result;
+    const { signed, decisions, changes, outcome, says, judged } = known.result;
     if (!signed) return says;
     return {
-      ...planned(signed, decisions),
+      ...planned(signed, decisions, judged),
       stages: changes.flatMap(changeLines),
       waits: false,
       outcome,
@@ -124,17 +108,13 @@ async function planPage(gateway: Gateway, run: string): Promise<PlanPage | strin
   const { changing } = progress;
   const stages = changing === undefined ? [] : await engine.client.workflow.getHandle(changing).query<ChangeProgress>('progress').then(({ stages: all }) => all.map(({ says }) => says), () => []); // prettier-ignore
   return {
-    ...planned(progress.signed, progress.decisions),
+    ...planned(progress.signed, progress.decisions, progress.judged),
     stages: [...progress.changes.flatMap(changeLines), ...stages],
     waits: progress.phase === 'waiting for approval',
   };
 
-  function planned(signed: SignedPlan, recorded: RecordedDecision[]) {
-    const { plan, digest } = signed;
-    return {
-      signed, recorded, digest, title: plan.title, groups: groupsOf(plan.changes),
-      facts: factsOf(signed, inventory, digest), decisions: recorded.map(decisionLine),
-    }; // prettier-ignore
+  function planned(signed: SignedPlan, recorded: RecordedDecision[], judged: Judgement | undefined) {
+    return { ...shown(signed, inventory, judged?.people), recorded, decisions: recorded.map(decisionLine) };
   }
 }
 

@@ -11,7 +11,7 @@ import { newKey, sshKey } from '../activities/signature.ts';
 import type { EvidenceStore } from '../activities/store.ts';
 import type { Reach } from '../client/start.ts';
 import type { Runbook } from '../domain/runbook.ts';
-import { api } from './api.ts';
+import { api } from './api/index.ts';
 import { type GatewayConfig, secretOf } from './config.ts';
 import { openDatabase } from './database.ts';
 import { Carrier } from './deliver.ts';

@@ -3,16 +3,18 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { secretOf } from './config.ts';
 import { decideFor } from './decide.ts';
+import { finders } from './decisions.ts';
 import type { Gateway } from './gateway.ts';
 import type { Notice, Teller } from './notices.ts';
-import { runPage } from './pages.ts';
-import { may } from './people/roles.ts';
 import { verified } from './verify.ts';
-import { groupsOf } from '../domain/plan.ts';
-import { factsOf } from './view.ts';
+import { shown } from './view.ts';
 
 /** What a button carries: which plan it was beside. What it does is decided by what the server finds there. */
-const Value = z.strictObject({ run: z.string().max(64), digest: z.string().length(64) });
+const Value = z.strictObject({
+  kind: z.enum(['runs', 'rollouts']).default('runs'),
+  run: z.string().max(64),
+  digest: z.string().length(64),
+});
 const Actions = z.object({
   type: z.literal('block_actions'),
   user: z.object({ id: z.string() }),
@@ -41,7 +43,7 @@ export function slackTeller({ config, inventory }: Gateway): Teller[] {
         const blocks = blocksOf(notice, inventory);
         const text = `${notice.target}: ${notice.outcome ?? 'a plan waits for approval'}`;
         const known = z.object({ ts: z.string(), channel: z.string() }).safeParse(earlier);
-        if (notice.event === 'plan.ended' && known.success) {
+        if (notice.outcome !== undefined && known.success) {
           await client().chat.update({ ...known.data, text, blocks });
           return known.data;
         }
@@ -86,9 +88,8 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
       view.private_metadata,
       view.state.values.reason.text.value ?? '',
     );
-    gateway.metrics.decisions.inc({ door: 'slack', counted: why === undefined ? 'yes' : 'no' });
     if (why === undefined) return reply.send({ response_action: 'clear' });
-    gateway.log.warn({ slack: user.id, why }, 'decision refused');
+    gateway.log.warn({ slack: user.id, why }, 'nothing was decided');
     return reply.send({ response_action: 'errors', errors: { reason: why } });
   });
 
@@ -107,11 +108,10 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
     const person = await nameOf(user);
     if (!value.success) return 'this form is not of a plan';
     if (person === undefined) return 'you are nobody that this gateway knows; ask for an entry in its people';
-    const { run, digest } = value.data;
-    const page = await runPage(gateway, run);
-    if (!page || !may(config.roles, { name: person, kind: 'person', groups: [] }, 'approve', page.target))
-      return 'you have no role that approves for this target';
-    return decideFor(gateway, { name: config.name, key: gateway.key }, { run, digest, decision, reason, person });
+    const { kind, run, digest } = value.data;
+    const who = { name: person, kind: 'person', groups: [] } as const;
+    const asked = await finders[kind](gateway, run);
+    return (await decideFor(gateway, 'slack', who, asked, { digest, decision, reason }))?.why;
   }
 }
 
@@ -131,16 +131,14 @@ const plain = (text: string): { type: 'plain_text'; text: string; emoji: false }
 });
 
 function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
-  const { signed, run, target, url, outcome, says } = notice;
-  const { plan, digest } = signed;
-  const changes = groupsOf(plan.changes).map(
-    ({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`,
-  );
-  const value = JSON.stringify({ run, digest });
+  const { signed, needs, run, target, url, outcome, says } = notice;
+  const { title, groups, facts, digest } = shown(signed, inventory, needs);
+  const changes = groups.map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
+  const value = JSON.stringify({ kind: 'rollout' in signed ? 'rollouts' : 'runs', run, digest });
   const blocks: KnownBlock[] = [
-    { type: 'header', text: plain(`${target}: ${plan.title}`.slice(0, 150)) },
+    { type: 'header', text: plain(`${target}: ${title}`.slice(0, 150)) },
     ...changes.slice(0, 10).map((text): KnownBlock => ({ type: 'section', text: plain(text) })),
-    { type: 'section', text: plain(factsOf(signed, inventory, digest).map(([name, text]) => `${name}: ${text}`).join('\n')) },
+    { type: 'section', text: plain(facts.map(([name, text]) => `${name}: ${text}`).join('\n')) },
     { type: 'section', text: { type: 'mrkdwn', text: `<${url}|All of it: evidence, and what was ruled out>` } },
   ]; // prettier-ignore
   if (outcome !== undefined) return [...blocks, { type: 'section', text: plain(`${outcome}: ${says ?? ''}`) }];

@@ -43,3 +43,22 @@ export class Visitor {
     return this.page('./message', { title, says, back });
   }
 }
+
+/** Who asks; where nobody is signed in the request has been answered. */
+export async function signedIn(
+  gateway: Gateway,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<{ visitor: Visitor; who: Principal | undefined }> {
+  const visitor = await Visitor.of(gateway, request, reply);
+  const { who } = visitor;
+  if (!who && request.method === 'GET') await reply.redirect(`/login?to=${encodeURIComponent(request.url)}`);
+  else if (!who) await visitor.message(401, 'Sign in first', 'You were signed out meanwhile; nothing was decided.', '/'); // prettier-ignore
+  return { visitor, who };
+}
+
+/** A field of a form; '' where it was not sent. */
+export function textOf(body: Record<string, unknown> | undefined, name: string): string {
+  const value = body?.[name];
+  return typeof value === 'string' ? value : '';
+}

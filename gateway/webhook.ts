@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
+import type { SignedRollout } from '../domain/rollout.ts';
 import type { Notice, Teller } from './notices.ts';
 
 const answerMs = 15_000;
@@ -11,8 +12,10 @@ export function webhook(url: string, secret: () => string): Teller {
     name,
     tell: async ({ event, run, target, url: page, signed, outcome, says }: Notice) => {
       const at = new Date();
-      const { plan, digest } = signed;
-      const data = { run, target, url: page, plan: digest, title: plan.title, risk: plan.risk, outcome, says };
+      const { digest } = signed;
+      const { title, risk } = 'rollout' in signed ? signed.rollout : signed.plan;
+      const of = 'rollout' in signed ? { rollout: run, targets: targetsOf(signed) } : { run, target };
+      const data = { ...of, url: page, plan: digest, title, risk, outcome, says };
       const body = JSON.stringify({ type: event, timestamp: at.toISOString(), data });
       const id = createHash('sha256').update(`${event} ${run} ${digest}`).digest('hex').slice(0, 32);
       const answer = await fetch(url, {
@@ -33,3 +36,6 @@ export function webhook(url: string, secret: () => string): Teller {
     },
   };
 }
+
+/** Those that it will change. */
+const targetsOf = ({ rollout }: SignedRollout): string[] => rollout.waves.flat().map(({ target }) => target);

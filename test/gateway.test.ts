@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHmac, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Webhook } from 'standardwebhooks';
 import type { Session } from '../cli/session.ts';
 import { currentStop } from '../client/stop.ts';
 import type { Serving } from '../gateway/serve.ts';
@@ -215,9 +214,7 @@ real(
 
     test('a program is told by a signed webhook, each event once', async () => {
       await until('both events came', () => listener.calls.filter(({ method }) => method === 'hook').length >= 2, 20_000);
-      const told = listener.calls.filter(({ method }) => method === 'hook');
-      const events = told.map(({ body, headers }) => new Webhook(webhookSecret).verify(body, headers as Record<string, string>));
-      expect(events).toMatchObject([{ type: 'plan.waiting' }, { type: 'plan.ended', data: { outcome: 'confirmed' } }]);
+      expect(listener.told(webhookSecret)).toMatchObject([{ type: 'plan.waiting' }, { type: 'plan.ended', data: { outcome: 'confirmed' } }]);
     });
 
     test('somebody rejects there with a reason; strangers, forgeries and old plans have no effect', async () => {

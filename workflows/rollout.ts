@@ -61,10 +61,10 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   }
   return CancellationScope.nonCancellable(async () => {
     await condition(allHandlersFinished);
-    const { signed, decisions } = progress;
-    const whole = { ...ended, rows, decisions, ...(signed && { signed }) };
+    const { signed, needs, decisions } = progress;
+    const whole = { ...ended, rows, decisions, ...(signed && { signed, ...(needs && { needs }) }) };
     const result = await withReport(whole, (all) => quick.writeRollout(name, all));
-    show('done');
+    show('done', ended.outcome);
     return result;
   });
 
@@ -79,7 +79,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     );
     for (const { target, why } of skipped) stand(target, 'skipped', why);
     if (!signed || !policy) return { outcome: 'no-remedy', says: 'there is no plan for any of the targets' };
-    progress.signed = signed;
+    Object.assign(progress, { signed, needs: policy.needs });
     for (const [at, wave] of signed.rollout.waves.entries())
       for (const { target, node: name_, zone } of wave) Object.assign(rowOf(target), { node: name_, wave: at + 1, state: 'planned', ...(zone && { zone }) }); // prettier-ignore
     ballot.open(policy);
@@ -255,9 +255,9 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     return rows.filter(({ state }) => state === 'failed').length > input.rules.maxFailed;
   }
 
-  function show(phase: RolloutProgress['phase']): void {
+  function show(phase: RolloutProgress['phase'], conclusion?: RolloutResult['outcome']): void {
     progress.phase = phase;
-    publish(input.visible, { phase });
+    publish(input.visible, { phase, ...(conclusion && { conclusion }) });
     describe();
   }
 

@@ -18,7 +18,7 @@ const serving = (name: string): Command =>
     .addOption(inventoryOption());
 
 export const gateway = serving('gateway')
-  .description('take alerts of incident tooling, show runs and plans, and let people decide, until ^C')
+  .description('take alerts of incident tooling, show runs, rollouts and plans, and let people decide, until ^C')
   .addHelpText(
     'after',
     `

@@ -39,8 +39,9 @@ export const rollout = new Command('rollout')
   .addHelpText(
     'after',
     `
-Nothing is changed before somebody else approves it: \`undrop approve NAME\` goes through the waves. Right before its change
-each node is diagnosed again; a node that healed, or whose values are others by now, is left alone.
+Nothing is changed before somebody else approves it, by \`undrop approve NAME\` or on the gateway's page; then it goes
+through the waves. Right before its change each node is diagnosed again; a node that healed, or whose values are others by
+now, is left alone.
 
 Examples:
   undrop rollout 'node/*->service/shop/echo'
@@ -75,10 +76,10 @@ Examples:
         process.exitCode = codeOf(now);
         return options.json ? printJson({ rollout: name, ...now }) : render.printRolloutEnd(now);
       }
-      const { signed } = now;
+      const { signed, needs } = now;
       if (!signed) throw new UserError(`rollout ${name} has no plan`, exit.failed);
       if (options.json) return printJson(signed);
-      render.printRollout(signed);
+      render.printRollout(signed, needs);
       print(`\n${paint.dim('next')}  undrop approve ${name}, or undrop reject ${name} --reason '...'`);
     });
   });

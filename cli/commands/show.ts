@@ -56,7 +56,7 @@ async function showRollout(name: string, handle: WorkflowHandle, json?: true): P
   ]);
   const now = await rolloutNow(handle);
   if (json) return printJson({ rollout: name, ...now });
-  if (now.signed) render.printRollout(now.signed);
+  if (now.signed) render.printRollout(now.signed, now.needs);
   if ('outcome' in now) return render.printRolloutEnd(now);
   print(render.rolloutLine(now.phase, now.wave, now.rows));
   now.rows.forEach(render.printRow);

@@ -36,3 +36,11 @@ export function may(bindings: readonly RoleBinding[], who: Principal, role: Role
       one.targets.some((glob) => fits(glob, target)),
   );
 }
+
+/** The same for what has many targets: with all of them. Where none is known, it may be any. */
+export const mayAll = (
+  bindings: readonly RoleBinding[],
+  who: Principal,
+  role: Role,
+  targets: readonly string[],
+): boolean => (targets.length > 0 ? targets : [everything]).every((target) => may(bindings, who, role, target));

@@ -29,3 +29,17 @@ export async function openGateway(
   const gateways = [{ name: config.name, key: first.publicKey }];
   return opened({ ...inventory, approval: { ...inventory.approval, gateways } }, true);
 }
+
+/** What the API answers to a program that has a token. */
+export async function callApi<T>(
+  { address }: Serving,
+  token: string,
+  path: string,
+  body?: object,
+): Promise<{ status: number; json: T }> {
+  const answer = await fetch(`${address}/api/v1/${path}`, {
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    ...(body && { method: 'POST', body: JSON.stringify(body) }),
+  });
+  return { status: answer.status, json: (await answer.json()) as T };
+}

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
 
 /** Listens where Slack's Web API, or a program that is told by webhooks, would: it keeps what it is sent. */
 export class Listener {
@@ -28,6 +29,15 @@ export class Listener {
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  /** What it was told by webhooks, each with a signature that is right. */
+  told(secret: string): { type: string }[] {
+    return this.calls
+      .filter(({ method }) => method === 'hook')
+      .map(
+        ({ body, headers }) => new Webhook(secret).verify(body, headers as Record<string, string>) as { type: string },
+      );
   }
 
   /** The newest call of a method whose body has a text, as fields. */

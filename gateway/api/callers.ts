@@ -1,0 +1,112 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyRequest,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { UserError } from '../../client/errors.ts';
+import { decide } from '../../client/plans.ts';
+import { runName } from '../../domain/runs.ts';
+import { type Kind, finders } from '../decisions.ts';
+import type { Gateway } from '../gateway.ts';
+import { provedNames } from '../people/certificates.ts';
+import { machineOf } from '../people/machines.ts';
+import { type Principal, type Role, mayAll } from '../people/roles.ts';
+
+export type Routes = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+export const Name = z.string().regex(runName, 'no name of a run or rollout');
+export const Failure = z.object({ error: z.string() });
+export const errors = { 401: Failure, 403: Failure, 404: Failure };
+/** How many of a list. */
+export const Most = z.object({ most: z.coerce.number().int().min(1).max(500).default(50) });
+
+export const Decision = z.strictObject({
+  digest: z.string().length(64),
+  decision: z.enum(['approve', 'reject']),
+  principal: z.string().min(1).max(100),
+  reason: z.string().max(1000).default(''),
+  signature: z.string().max(4000).describe('base64, by the ssh key that the inventory has for the principal'),
+});
+export const decided = { 200: z.object({ recorded: z.literal(true) }), 409: Failure, ...errors };
+
+/** An answer that is an error; the message is for the caller. */
+class Refusal extends Error {
+  readonly statusCode: number;
+  constructor(statusCode: number, message: string) {
+    super(message);
+    this.statusCode = statusCode;
+  }
+}
+
+/** Who calls the API, and what they may. */
+export class Callers {
+  private readonly gateway: Gateway;
+
+  constructor(gateway: Gateway) {
+    this.gateway = gateway;
+  }
+
+  /** @throws Refusal */
+  authenticated(request: FastifyRequest): Principal {
+    const who = machineOf(this.gateway.config, request.headers.authorization, provedNames(request.raw.socket));
+    if (!who)
+      throw new Refusal(401, 'not authenticated: send a token as `Authorization: Bearer …`, or show a certificate');
+    return who;
+  }
+
+  /** @throws Refusal */
+  authorized(request: FastifyRequest, role: Role, ...targets: string[]): Principal {
+    const who = this.authenticated(request);
+    if (!this.may(who, role, targets)) throw new Refusal(403, `${who.name} may not ${role} for ${targets.join(', ')}`);
+    return who;
+  }
+
+  may(who: Principal, role: Role, targets: readonly string[]): boolean {
+    return mayAll(this.gateway.config.roles, who, role, targets);
+  }
+
+  /** The run or rollout of a name, for who may that with all of its targets. @throws Refusal */
+  async found<K extends Kind>(
+    request: FastifyRequest,
+    role: Role,
+    kind: K,
+    name: string,
+  ): Promise<NonNullable<Awaited<ReturnType<(typeof finders)[K]>>>> {
+    const who = this.authenticated(request);
+    const page = (await finders[kind](this.gateway, name)) as Awaited<ReturnType<(typeof finders)[K]>>;
+    if (!page || !this.may(who, 'view', page.targets))
+      throw new Refusal(404, `there is no ${kind.replace(/s$/, '')} ${name}`);
+    if (!this.may(who, role, page.targets)) throw new Refusal(403, `${who.name} may not ${role} for ${name}`);
+    return page;
+  }
+
+  /** Hands in a decision that a person has signed with their own key. @throws Refusal where it does not count */
+  async handIn(
+    request: FastifyRequest,
+    kind: Kind,
+    name: string,
+    decision: z.infer<typeof Decision>,
+  ): Promise<{ recorded: true }> {
+    const { workflowId } = await this.found(request, 'start', kind, name);
+    const { engine, metrics } = this.gateway;
+    try {
+      await decide(engine.client.workflow.getHandle(workflowId), decision);
+    } catch (error) {
+      if (error instanceof UserError) throw new Refusal(409, error.message);
+      throw error;
+    }
+    metrics.decisions.inc({ door: 'api', counted: 'yes' });
+    return { recorded: true };
+  }
+}

@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { progressOf } from '../../client/plans.ts';
+import { diagnosisOf, knownRuns, remediationOf } from '../../client/runs.ts';
+import { newRun, startDiagnosis } from '../../client/start.ts';
+import type { Gateway } from '../gateway.ts';
+import { openingOf } from '../hooks.ts';
+import { type Callers, Decision, Most, Name, type Routes, decided, errors } from './callers.ts';
+
+const Known = z.object({
+  run: z.string(),
+  target: z.string(),
+  status: z.string(),
+  conclusion: z.string(),
+  started: z.iso.datetime(),
+});
+/** Start, list, show, decide. */
+export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): void {
+  routes.get(
+    '/api/v1/runs',
+    {
+      schema: {
+        summary: 'Runs, the newest first',
+        querystring: Most,
+        response: { 200: z.array(Known), ...errors },
+      },
+    },
+    async (request) => {
+      const who = callers.authenticated(request);
+      const runs = await knownRuns(gateway, request.query.most);
+      return runs
+        .filter(({ target }) => callers.may(who, 'view', [target]))
+        .map((one) => ({ ...one, started: one.started.toISOString() }));
+    },
+  );
+
+  routes.post(
+    '/api/v1/runs',
+    {
+      schema: {
+        summary: 'Starts a diagnosis; with `propose`, a plan follows and waits for people',
+        body: z.strictObject({
+          target: z.string().min(1).max(300),
+          windowSeconds: z.number().positive().max(600).optional(),
+          propose: z.boolean().default(false),
+        }),
+        response: { 202: z.object({ run: z.string(), url: z.string() }), ...errors },
+      },
+    },
+    async (request, reply) => {
+      const { target, windowSeconds, propose } = request.body;
+      const who = callers.authorized(request, 'start', target);
+      const { windowMs } = openingOf(gateway.config);
+      const run = newRun();
+      await startDiagnosis(gateway, run, {
+        target,
+        requester: who.name,
+        windowMs: windowSeconds === undefined ? windowMs : windowSeconds * 1000,
+        propose,
+      });
+      return reply.code(202).send({ run, url: new URL(`/runs/${run}`, gateway.config.url).href });
+    },
+  );
+
+  routes.get(
+    '/api/v1/runs/:run',
+    {
+      schema: { summary: 'One run: what was sent, found, planned, decided and done', params: z.object({ run: Name }) },
+    },
+    async (request) => {
+      const { run } = request.params;
+      const page = await callers.found(request, 'view', 'runs', run);
+      if (page.moving && page.says === undefined) return { run, state: page.state, steps: page.steps };
+      const [diagnosis, remediation] = [await diagnosisOf(gateway, run), await remediationOf(gateway, run)];
+      const plan = remediation?.open
+        ? await progressOf(gateway.engine.client.workflow.getHandle(`remediate/${run}`))
+        : remediation?.result;
+      return { run, state: page.state, diagnosis, ...(plan && { remediation: plan }) };
+    },
+  );
+
+  routes.post(
+    '/api/v1/runs/:run/decide',
+    {
+      schema: {
+        summary: 'Hands in a decision that a person has signed with their own ssh key',
+        params: z.object({ run: Name }),
+        body: Decision,
+        response: decided,
+      },
+    },
+    async (request) => callers.handIn(request, 'runs', request.params.run, request.body),
+  );
+}
