@@ -14,8 +14,11 @@ import { Person, approvalBy, diagnosed, planned } from './support/road.ts';
 
 const target = 'pod/shop/client->service/shop/echo';
 const [alice, bob] = [new Person('alice'), new Person('bob')];
+const lab = labInventory('kubernetes');
 const inventory = {
-  ...labInventory('kubernetes'),
+  ...lab,
+  // A full node accepts no new session, and the one for changes is only opened for a plan.
+  kubernetes: { ...lab.kubernetes!, watch: ['service/shop/echo'] },
   approval: approvalBy([alice, bob]),
 };
 const kubectl = (line: string): Promise<string> => inLab('kubernetes', line, line.slice(0, 200));

@@ -1,6 +1,8 @@
 import type { Inventory } from '../domain/inventory.ts';
+import { NoChanger } from '../nodes/shells/kubernetes/errors.ts';
 import { KubernetesShell } from '../nodes/shells/kubernetes/shell.ts';
 import type { ShellPool } from '../nodes/shells/pool.ts';
+import type { Shell } from '../nodes/shells/shell.ts';
 
 /** How often lost sessions are made anew: a table may fill within a minute, and then it is too late. */
 const everyMs = 15_000;
@@ -53,7 +55,13 @@ async function nodesOf(shells: ShellPool): Promise<string[]> {
     .slice(0, mostNodes);
 }
 
+/** Both sessions: what is found on a full node has to be cured there as well. */
 async function warm(shells: ShellPool, node: string): Promise<void> {
-  const shell = shells.of(node);
-  if (shell instanceof KubernetesShell) await shell.warm();
+  const open = async (shell: Shell): Promise<void> => {
+    if (shell instanceof KubernetesShell) await shell.warm();
+  };
+  const changing = open(shells.changing(node)).catch((error: unknown) => {
+    if (!(error instanceof NoChanger)) throw error;
+  });
+  await Promise.all([open(shells.of(node)), changing]);
 }

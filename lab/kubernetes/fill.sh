@@ -2,8 +2,9 @@
 # Keeps this machine's connection tracking table full but for FREE entries: fill.sh FREE. `fill.sh away` takes what it made away.
 #
 # Entries are marked as answered: others the kernel would evict for a new flow, which then passes. And they are topped up
-# all the time, since real ones expire and make room. What waits for that, of senders that are gone, goes at the start: else
-# a new session finds a gap every few seconds. Live flows are back at once. Addresses are those that are reserved for benchmarks; nothing is sent.
+# all the time, since real ones expire and make room. Where nothing is to get in (FREE is 0), what only waits for its end goes
+# first, and gaps are closed at once: else a new session finds one every few seconds. Live flows are back at once.
+# Addresses are those that are reserved for benchmarks; nothing is sent.
 set -eu
 TO=198.19.0.7
 cd /proc/sys/net/netfilter
@@ -14,12 +15,16 @@ if [ "$1" = away ]; then
 fi
 list=/run/undrop-lab-fill
 made=0
-conntrack -D -p udp >/dev/null 2>&1 || true
-for state in TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK FIN_WAIT; do conntrack -D -p tcp --state $state >/dev/null 2>&1 || true; done
+pause=0.2
+if [ "$1" = 0 ]; then
+  pause=0.02
+  conntrack -D -p udp >/dev/null 2>&1 || true
+  for state in TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK FIN_WAIT; do
+    conntrack -D -p tcp --state $state >/dev/null 2>&1 || true
+  done
+fi
 while :; do
-  read -r max <nf_conntrack_max
-  read -r count <nf_conntrack_count
-  missing=$((max - count - $1))
+  missing=$(($(cat nf_conntrack_max) - $(cat nf_conntrack_count) - $1))
   if [ $missing -gt 0 ]; then
     mawk -v first=$made -v count=$missing -v to=$TO 'BEGIN {
       for (i = first; i < first + count; i++) {
@@ -33,5 +38,5 @@ while :; do
     conntrack -R $list >/dev/null 2>&1 || true
     made=$((made + missing))
   fi
-  sleep 0.02
+  sleep $pause
 done

@@ -12,7 +12,7 @@ import type { Session } from '../../cli/session.ts';
 import type { Decision } from '../../domain/approval.ts';
 import type { Inventory } from '../../domain/inventory.ts';
 import type { SignedPlan } from '../../domain/plan.ts';
-import type { DiagnoseResult, RemediateInput } from '../../domain/runs.ts';
+import type { DiagnoseResult, RemediateInput, RemediateResult } from '../../domain/runs.ts';
 import { type Engine, openEngine } from '../../worker/engine.ts';
 import { type RunningWorker, startWorker, taskQueueOf } from '../../worker/worker.ts';
 import { processesWith, until } from './until.ts';
@@ -120,6 +120,6 @@ export async function planned(
 ): Promise<{ handle: WorkflowHandle; signed: SignedPlan }> {
   const handle = await startRemediation(session, diagnosis, requester, override);
   const signed = await awaitPlan(handle);
-  if (!signed) throw new Error('there is no plan');
+  if (!signed) throw new Error(`there is no plan: ${((await handle.result()) as RemediateResult).says}`);
   return { handle, signed };
 }

@@ -3,7 +3,7 @@ import type { CoreV1Api, V1Pod } from '@kubernetes/client-node';
 import { digestOf } from '../../../domain/digest.ts';
 import type { KubernetesSpec } from '../../../domain/inventory.ts';
 import { asked } from './api.ts';
-import { ApiError } from './errors.ts';
+import { ApiError, NoChanger } from './errors.ts';
 import { type Jobs, agentPod, component, senderPod } from './jobs.ts';
 import type { Container } from './session.ts';
 
@@ -38,7 +38,7 @@ export class Agents {
     const running = here.find((pod) => pod.status?.containerStatuses?.some(({ state }) => state?.running));
     if (running?.metadata?.name) return this.container(running.metadata.name);
     if (agent === 'changer')
-      throw new ApiError(
+      throw new NoChanger(
         `${node} has no running pod of the changer, so nothing can be changed there: the chart makes it with changer.enabled=true`,
       );
     if (!making)

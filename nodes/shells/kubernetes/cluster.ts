@@ -27,7 +27,7 @@ export class Cluster {
       const node = await asked(`reading node ${name}`, this.core.readNode({ name }), 3_000);
       const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
       if (ready?.status === 'True')
-        return 'Kubernetes calls the node Ready: a node whose conntrack table is full refuses new sessions like this';
+        return 'Kubernetes calls the node Ready: a node whose conntrack table is full refuses new sessions like this (a Service in `watch` of the inventory has them opened before)';
       return `Kubernetes calls the node not Ready: ${ready?.message ?? ready?.reason ?? 'it says no more'}`;
     } catch (error) {
       return error instanceof ApiError && error.status === 404 ? 'the cluster has no such node' : '';

@@ -7,3 +7,6 @@ export class ApiError extends Error {
     this.status = status;
   }
 }
+
+/** Nothing can be changed on this node: remediation is switched off, or its pod does not run. */
+export class NoChanger extends ApiError {}
