@@ -1,5 +1,5 @@
 #!/bin/sh
-# Twenty nodes n1 to n20 in three zones, each with a card of its own, on one switch with the node `far`.
+# Twenty nodes n1 to n20 in three zones, each with a card of its own, on one switch with the nodes `far` and `far2`.
 # Nothing is connected to the real network. Started twice it is built anew.
 set -eu
 . "$UNDROP_LAB_HOME/lib.sh"
@@ -19,6 +19,7 @@ ip netns add "$P-w"
 ip -n "$P-w" link add br0 type bridge
 ip -n "$P-w" link set br0 up
 add far 172.31.1.1 far
+add far2 172.31.1.2 far2
 for i in $(seq "$NODES"); do
   add "n$i" "172.31.0.$i" "$i"
   # What a broken card's wire leads to.
