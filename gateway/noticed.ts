@@ -1,8 +1,8 @@
+import { WorkflowFailedError } from '@temporalio/client';
 import { failureOf } from '../client/errors.ts';
-import { rolloutNamed } from '../client/rollouts.ts';
-import { remediationOf } from '../client/runs.ts';
-import { type RolloutProgress, type RolloutResult, targetsText } from '../domain/rollout.ts';
-import type { RemediateProgress } from '../domain/runs.ts';
+import { isGone } from '../domain/errors.ts';
+import { type RolloutProgress, type RolloutResult, rolloutId, targetsText } from '../domain/rollout.ts';
+import type { RemediateProgress, RemediateResult } from '../domain/runs.ts';
 import type { Gateway } from './gateway.ts';
 import type { Notice } from './notices.ts';
 
@@ -43,13 +43,19 @@ const running = ({ engine, taskQueue }: Gateway, type: string) =>
     query: `WorkflowType = "${type}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`,
   });
 
-/** How it ended that a notice told of; undefined while it goes on. */
+/** How it ended that a notice told of; undefined while it goes on, or when the server has forgotten it. */
 export async function endOf(
-  gateway: Gateway,
+  { engine }: Pick<Gateway, 'engine'>,
   { event, run }: Notice,
 ): Promise<{ outcome: string; says: string } | undefined> {
-  if (event === 'plan.waiting') return (await remediationOf(gateway, run))?.result;
-  const found = await rolloutNamed(gateway, run);
-  if (!found || found.known.status === 'running') return undefined;
-  return (found.handle.result() as Promise<RolloutResult>).catch((error: unknown) => ({ outcome: 'failed', says: failureOf(error).message })); // prettier-ignore
+  const handle = engine.client.workflow.getHandle(event === 'plan.waiting' ? `remediate/${run}` : rolloutId(run));
+  try {
+    if ((await handle.describe()).status.name === 'RUNNING') return undefined;
+    return (await handle.result()) as RemediateResult | RolloutResult;
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    // One that was terminated, say, has no result, and must not hold up what else there is to tell.
+    if (error instanceof WorkflowFailedError) return { outcome: 'failed', says: failureOf(error).message };
+    throw error;
+  }
 }

@@ -241,6 +241,16 @@ real(
       const result = await session.engine.client.workflow.getHandle(`remediate/${run}`).result();
       expect(result).toMatchObject({ outcome: 'rejected', says: expect.stringContaining('alice rejected it: not during the sale') });
     }, 120_000);
+
+    test('a plan that was terminated is told as failed', async () => {
+      const started = await post('/api/v1/runs', JSON.stringify({ target: fault.target, windowSeconds: 1, propose: true }), bearer);
+      const run = String(started.json['run']);
+      const told = (type: string) => listener.told(webhookSecret).find((one) => one.type === type && JSON.stringify(one).includes(run));
+      await until('it waits', () => told('plan.waiting') !== undefined, 90_000);
+      await session.engine.client.workflow.getHandle(`remediate/${run}`).terminate('a test');
+      await until('its end is told', () => told('plan.ended') !== undefined, 20_000);
+      expect(told('plan.ended')).toMatchObject({ data: { outcome: 'failed' } });
+    }, 120_000);
   }); // prettier-ignore
 
   describe('stopping everything', () => {
