@@ -42,11 +42,32 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
     strongest(waysOf(place).map((way) => judgeWindow(cause, evidence, window, place, { way }, verdict))),
   );
   const best = strongest(verdicts);
-  if (coded && best.kind === 'suspected') return coded;
-  const proves = verdicts.flatMap(({ kind, step, lost, counted, share }) =>
-    kind === 'proved' ? [{ step, lost, counted, ...(share && { share }) }] : [],
+  const decides = coded && best.kind === 'suspected' ? coded : best;
+  if (decides.kind !== 'proved') return decides;
+  const proves = [
+    ...(coded?.kind === 'proved' ? coded.proves : []),
+    ...verdicts.flatMap(({ kind, step, lost, counted, share }) =>
+      kind === 'proved' ? [{ step, lost, counted, ...(share && { share }) }] : [],
+    ),
+  ];
+  return { ...decides, proves: [...proves, ...alike(proves, verdicts, evidence)] };
+}
+
+/**
+ * Steps of a cause that others prove, where traffic of users moves its counter so much that it cannot be held against the
+ * loss. They count as its when the counter moved no less than was lost, and no larger share was lost than where it is
+ * proved: what is above that may be another's.
+ */
+function alike(proofs: Verdict['proves'], verdicts: readonly Verdict[], { windows }: Evidence): Verdict['proves'] {
+  const rate = (step: string): { low: number; high: number } => {
+    const probes = windows.flatMap((window) => (window.step === step && window.probe ? [window.probe] : []));
+    const sum = (of: 'lost' | 'sent'): number => probes.reduce((all, probe) => all + probe[of], 0);
+    return wilson(sum('lost'), sum('sent'));
+  };
+  const most = Math.max(...proofs.map(({ step }) => rate(step).high));
+  return verdicts.flatMap(({ kind, step, lost, among }) =>
+    kind === 'suspected' && among !== undefined && rate(step).low <= most ? [{ step, lost, counted: lost, among }] : [],
   );
-  return { ...best, proves };
 }
 
 /** The place at which a counter of the whole machine is judged: the node's own namespace, if that is on the path. */
