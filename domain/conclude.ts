@@ -80,6 +80,7 @@ function accountsOf(evidence: Evidence, proved: Verdict[]): Account[] {
                 counted: one.counted,
                 lost: one.lost,
                 ...(one.share && { share: true as const }),
+                ...(one.among !== undefined && { among: one.among }),
               },
             ]
           : [],

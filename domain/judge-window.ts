@@ -69,10 +69,13 @@ export function judgeWindow(
     if (open) return make('suspected', `${sum}, but not shown: ${open}`, { ...more, ...next });
     // Coded probes are small and go to undrop's own listener: they cannot decide what only other steps meet.
     const code = cause.steps ? {} : { next: 'coded' };
+    // Where the cause is proved by another step, this one's loss may well be its, too: see judgeCause.
+    const among = counted >= enough * against && doubt === undefined && !share ? { among: Math.round(counted) } : {};
     if (busy)
       return make('suspected', `${sum}; other traffic moves it too (${shown(background)} in the same time)`, {
         ...more,
         ...code,
+        ...among,
       });
     if (own < enough * against) {
       if (!share || doubt !== undefined)
@@ -81,7 +84,7 @@ export function judgeWindow(
       return make('proved', says, { ...more, share: true });
     }
     if (own > tooMuch * (packetsLost(evidence, probe, against) + slack))
-      return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code });
+      return make('suspected', `${sum}: it moved more than was lost`, { ...more, ...code, ...among });
     if (window.step === passiveStep && !keepsTime(cause, evidence, place, look, against, slack))
       return make('suspected', `${sum}, but not at the same times: another loss of that size may be meant`, more);
     if (doubt !== undefined)

@@ -6,6 +6,7 @@ import { judgeCoded } from './judge-coded.ts';
 import { reasonOf, truth } from './judge-conditions.ts';
 import { type Make, strongest } from './judge-verdict.ts';
 import { judgeWindow } from './judge-window.ts';
+import { addProbes } from './probe-result.ts';
 import type { Cause } from './runbook.ts';
 import { significant, wilson } from './statistics.ts';
 import type { Place } from './target.ts';
@@ -42,11 +43,37 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
     strongest(waysOf(place).map((way) => judgeWindow(cause, evidence, window, place, { way }, verdict))),
   );
   const best = strongest(verdicts);
-  if (coded && best.kind === 'suspected') return coded;
-  const proves = verdicts.flatMap(({ kind, step, lost, counted, share }) =>
-    kind === 'proved' ? [{ step, lost, counted, ...(share && { share }) }] : [],
-  );
-  return { ...best, proves };
+  const decides = coded && best.kind === 'suspected' ? coded : best;
+  if (decides.kind !== 'proved') return decides;
+  const proves = [
+    ...(coded?.kind === 'proved' ? coded.proves : []),
+    ...verdicts.flatMap(({ kind, step, lost, counted, share }) =>
+      kind === 'proved' ? [{ step, lost, counted, ...(share && { share }) }] : [],
+    ),
+  ];
+  return { ...decides, proves: [...proves, ...alike(proves, verdicts, evidence)] };
+}
+
+/** As in judgeWindow: from this share of a loss on a count accounts for it. */
+const enough = 0.8;
+
+/**
+ * Steps of a cause that others prove, where traffic of users moves its counter so much that it cannot be held against the
+ * loss. They count as its when the counter moved no less than was lost, and either moved by as much more than in the control
+ * window, or no larger share was lost than where it is proved: what is above that may be another's.
+ */
+function alike(proofs: Verdict['proves'], verdicts: readonly Verdict[], { windows }: Evidence): Verdict['proves'] {
+  const probe = (step: string): { sent: number; lost: number } =>
+    addProbes(windows.flatMap((window) => (window.step === step && window.probe ? [window.probe] : [])));
+  const rate = (step: string): { low: number; high: number } => wilson(probe(step).lost, probe(step).sent);
+  const most = Math.max(...proofs.map(({ step }) => rate(step).high));
+  // A counter that was held against the requests alone says nothing of the replies.
+  const whole = proofs.every(({ step, lost }) => lost === probe(step).lost);
+  return verdicts.flatMap(({ kind, step, lost: against, counted, among = 0 }) => {
+    const lost = whole ? probe(step).lost : against;
+    if (kind !== 'suspected' || among < enough * lost) return [];
+    return counted >= enough * lost || rate(step).low <= most ? [{ step, lost, counted: lost, among }] : [];
+  });
 }
 
 /** The place at which a counter of the whole machine is judged: the node's own namespace, if that is on the path. */

@@ -29,6 +29,8 @@ export function summarise(runbook: Runbook, conclusion: Conclusion, kind: Verdic
 interface Part {
   lost: number;
   counted: Map<string, number>;
+  /** What each counter moved in all, where other traffic moves it too. */
+  among: Map<string, number>;
   shares?: true;
 }
 
@@ -51,7 +53,10 @@ export function sumsOf({ accounts }: Conclusion): Sum[] {
     const loss = (against: number): string =>
       against === lost ? 'all' : against === requestLost ? 'requests' : 'replies';
     const open = openLoss(account);
-    const key = [open > 0, ...explained.map((one) => `${loss(one.lost)} ${one.place} ${one.counter}`)].join('\n');
+    const key = [
+      open > 0,
+      ...explained.map((one) => `${loss(one.lost)} ${one.place} ${one.counter} ${one.among !== undefined}`),
+    ].join('\n');
     const sum: Sum = sums.get(key) ?? { steps: [], sent: 0, lost: 0, parts: new Map(), open: 0 };
     sum.steps.push(step);
     sum.sent += sent;
@@ -59,13 +64,14 @@ export function sumsOf({ accounts }: Conclusion): Sum[] {
     sum.open += open;
     const names = new Set(explained.map((one) => loss(one.lost)));
     for (const name of names) {
-      const part: Part = sum.parts.get(name) ?? { lost: 0, counted: new Map() };
+      const part: Part = sum.parts.get(name) ?? { lost: 0, counted: new Map(), among: new Map() };
       const same = explained.filter((one) => loss(one.lost) === name);
       part.lost += same[0]?.lost ?? 0;
       if (same.every(({ share }) => share)) part.shares = true;
-      for (const { place, counter, counted } of same) {
+      for (const { place, counter, counted, among } of same) {
         const what = `${place} ${counter}`;
         part.counted.set(what, (part.counted.get(what) ?? 0) + counted);
+        if (among !== undefined) part.among.set(what, (part.among.get(what) ?? 0) + among);
       }
       sum.parts.set(name, part);
     }
@@ -84,7 +90,8 @@ export function sumLine({ steps, sent, lost, parts, open }: Sum): string {
       .map(([what, counted], index) => {
         // Counts of one loss are each all of it; shares of several endpoints add up to it.
         const sign = part.shares && index > 0 ? 'and' : '=';
-        return ` ${sign} ${what} +${shown(counted)}`;
+        const among = part.among.get(what);
+        return ` ${sign} ${what} +${shown(counted)}${among === undefined ? '' : ` among ${shown(among)} with other traffic's`}`;
       })
       .join('');
     return name === 'all' ? counts : `, ${name} ${shown(part.lost)}${counts}`;

@@ -12,10 +12,12 @@ export interface Verdict {
   /** For the sum in the report: marked datagrams lost there, and what the cause's counter says of them. */
   lost: number;
   counted: number;
-  /** Every step whose loss the cause is proved to explain. */
-  proves: { step: string; lost: number; counted: number; share?: true }[];
+  /** Every step whose loss the cause is proved to explain. `among`: what its counter moved in all, with other traffic. */
+  proves: { step: string; lost: number; counted: number; share?: true; among?: number }[];
   /** Its count is one endpoint's share of a loss that all endpoints of a Service have together. */
   share?: true;
+  /** Set where only other traffic in its counter leaves it a suspicion: what the counter moved in all, no less than was lost. */
+  among?: number;
   /** Set on a proved cause that another proved cause produces, or that is only a condition of the other's. */
   effectOf?: string;
   /** The step that would turn a suspicion into proof or refutation. */
@@ -35,7 +37,16 @@ export interface Account {
   replyLost: number;
   oneWay: boolean;
   /** `lost`: the loss that the count was held against, which may be the requests or the replies alone. */
-  explained: { cause: string; place: string; counted: number; counter: string; lost: number; share?: true }[];
+  explained: {
+    cause: string;
+    place: string;
+    counted: number;
+    counter: string;
+    lost: number;
+    share?: true;
+    /** What the counter moved in all, where other traffic moves it too. */
+    among?: number;
+  }[];
 }
 
 /** A step is explained from this share of its loss on. */

@@ -12,6 +12,8 @@ export const Fault = z.strictObject({
   target: z.string(),
   /** CAUSE@place for everything that must be proved; nothing else may be. */
   expect: z.array(z.string().regex(/^[A-Z0-9-]+@[a-z0-9.]+$/)),
+  /** How the run must end, where that is more than its causes say: `partly` leaves a step's loss open. */
+  kind: z.enum(['explained']).optional(),
   /** kube-proxy's mode in which it is tried. */
   mode: z.enum(['iptables', 'nftables']).default('iptables'),
   /** The remedy that cures it. */

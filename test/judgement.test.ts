@@ -158,6 +158,43 @@ describe('a conclusion', () => {
   });
 });
 
+describe('of losses beside users’ traffic in the same counter', () => {
+  const runbook = loadRunbook();
+  const on = [0, 0, 1, 1, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0];
+  const lost = on.map((sends, index) => sends * (90 + (index % 7)));
+  /** A firewall that drops half of everything, users' datagrams too, and one step more. */
+  const concluded = (step: string, more: { lost: number; moved: number }): Conclusion =>
+    conclude(runbook, evidenceFor(Case.parse({
+      name: 'x', at: 'worker-b', expect: 'proved',
+      samples: { 'worker-b': { rules: [{ id: 'policy', text: 'filter: policy of INPUT DROP' }] } },
+      control: { delta: { 'worker-b': { 'rule policy': 600 } } },
+      windows: [
+        { step: 'small', probe: { sent: 200, lost: 100 }, delta: { 'worker-b': { 'rule policy': 730 } } },
+        { step, probe: { sent: 200, lost: more.lost }, delta: { 'worker-b': { 'rule policy': more.moved } } },
+        { step: 'coded', probe: { sent: on.map((sends) => sends * 200), lost }, delta: { 'worker-b': { 'rule policy': lost.map((count) => 60 + count) } } },
+      ],
+    }), runbook.methodology)); // prettier-ignore
+
+  test('a code proves the cause, and accounts for steps that lost as often while its counter moved as much', () => {
+    const { kind, roots, accounts, ...rest } = concluded('steady', { lost: 97, moved: 640 });
+    expect({ kind, roots: roots.map(({ cause }) => cause) }).toEqual({ kind: 'explained', roots: ['HOST-FIREWALL'] });
+    expect(accounts).toMatchObject([
+      { step: 'small', explained: [{ counted: 100, among: 730 }] },
+      { step: 'steady', explained: [{ counted: 97, among: 640 }] },
+      { step: 'coded', explained: [{ lost: lost.reduce((sum, one) => sum + one) }] },
+    ]);
+    const lines = sumsOf({ kind, roots, accounts, ...rest }).map(sumLine);
+    expect(lines[0]).toBe("lost 197 of 400 = worker-b rule filter: policy of INPUT DROP +197 among 1,370 with other traffic's (small, steady)"); // prettier-ignore
+  });
+
+  test.each([
+    ['lost more often than where it is proved', { lost: 200, moved: 700 }],
+    ['lost more than its counter moved', { lost: 100, moved: 70 }],
+  ])('and not for a step that %s', (_, more) => {
+    expect(concluded('burst', more)).toMatchObject({ kind: 'partly', says: 'HOST-FIREWALL at worker-b; not explained: burst' }); // prettier-ignore
+  });
+});
+
 describe('of a Service with two endpoints that both refuse', () => {
   const runbook = loadRunbook();
   /** 200 datagrams to the Service's address, spread over dns-1 and dns-2, and what each of them says of its share. */

@@ -26,6 +26,7 @@ for (const lab of Object.keys(needed) as (keyof typeof needed)[])
         const told = seen.map(({ cause, place, kind, says }) => `${cause}@${place} ${kind}: ${says}`);
         expect({ proved, ok, told: ok ? [] : told }).toEqual({ proved, ok: true, told: [] });
         if (fault.confuser) expect(proved).toEqual([]);
+        if (fault.kind) expect(conclusion.kind).toBe(fault.kind);
         expect(conclusion.unseen).toEqual({});
       },
       120_000,
