@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { z } from 'zod';
-import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues, cancelledFirst } from '../domain/audit.ts'; // prettier-ignore
+import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues, batchSize, cancelledFirst } from '../domain/audit.ts'; // prettier-ignore
 import { Profile, profileOf } from '../domain/audit-profile.ts';
 import { fits } from '../domain/globs.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
@@ -14,7 +14,7 @@ import { configured } from './resolve.ts';
 /** Nodes that are begun at once: enough to be bound by them and not by us, few enough that none of them waits for our processor. */
 const places = 50;
 const beatMs = 500;
-/** What was read is kept so often: a crash costs no more than this, and most batches end before. */
+/** What was read is kept so often: a crash costs little more than this, and most batches end before. */
 const keepMs = 1_000;
 /** So much earlier a shell gives up by itself: it knows better what the node did not do. */
 const tellMs = 200;
@@ -63,6 +63,7 @@ export function auditActivities(deps: Deps) {
           at: Date.now(),
           nodes,
           deadlineMs: Math.min(Math.max(input.deadlineMs ?? deadlineSeconds * 1000, 500), 60_000),
+          batch: batchSize,
           ...(perSecond !== undefined && { perSecond }),
           ...(previous !== undefined && { previous }),
         };
@@ -85,6 +86,7 @@ export function auditActivities(deps: Deps) {
         if (count() === saved) return;
         saved = count();
         checkpoint = await store.put(kept);
+        context.heartbeat(checkpoint);
       };
       const beat = setInterval(() => context.heartbeat(checkpoint), beatMs);
       const keep = setInterval(() => void save().catch(() => {}), keepMs); // without, a second attempt only does more

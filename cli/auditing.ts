@@ -76,7 +76,7 @@ export const startAudit = async (
     staticSummary: `audit of ${inventory.name}`,
   });
 
-/** Shows an audit as it goes, to its end. @throws UserError with the reason when it failed or was cancelled */
+/** Shows an audit as it goes, to its end. @throws UserError with the reason when it failed, or was cancelled before it read */
 export async function followAudit(handle: WorkflowHandle, quiet: boolean): Promise<AuditResult> {
   const look = async (): Promise<void> => {
     const { phase, done, total, failed } = await handle.query<AuditProgress>('progress');
@@ -94,7 +94,7 @@ export const recordOf = ({ record }: AuditResult): Promise<AuditRecord | undefin
 
 /** Dangers count most: a node that cannot be read may be in one, a node that is known to be needs somebody now. */
 export function exitOf({ counts, unreachable, cancelled }: AuditResult): number {
-  if (cancelled) return exit.interrupted;
   if (counts.danger) return exit.loss;
+  if (cancelled) return exit.interrupted;
   return unreachable.length ? exit.failed : exit.ok;
 }

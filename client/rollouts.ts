@@ -142,5 +142,6 @@ export function checkDigests({ signed }: Pick<RolloutProgress, 'signed'>): void 
     throw new UserError('the rollout is not the one that its digest names; do not decide on it', exit.failed);
 }
 
-const genuine = ({ rollout, digest }: SignedRollout): boolean =>
+/** Whether a rollout and its plans are those that their digests name. */
+export const genuine = ({ rollout, digest }: SignedRollout): boolean =>
   digestOf(rollout) === digest && rollout.waves.flat().every((part) => digestOf(part.plan) === part.digest);

@@ -1,4 +1,4 @@
-import { type AuditFinding, type AuditRecord, type AuditRow, type Severity, severities } from './audit.ts';
+import { type AuditFinding, type AuditRecord, type AuditRow, type Severity, cancelledFirst, severities } from './audit.ts'; // prettier-ignore
 import type { Check } from './audit-checks.ts';
 import { escape, row } from './report.ts';
 
@@ -58,13 +58,15 @@ export function countsOf(rows: readonly AuditRow[]): Record<Severity, number> {
 
 export function summaryOf(rows: readonly AuditRow[]): string {
   const { danger, drift } = countsOf(rows);
-  const unreachable = unreachableOf(rows).length;
-  const fine = rows.length - danger - drift - unreachable;
+  const unread = unreachableOf(rows);
+  const left = unread.filter(({ why }) => why === cancelledFirst).length;
+  const fine = rows.length - danger - drift - unread.length;
   const parts = [
     `${danger} in danger`,
     `${drift} not as they should be`,
-    `${unreachable} could not be read`,
+    `${unread.length - left} could not be read`,
     `${fine} fine`,
+    ...(left ? [`${left} not read before it was cancelled`] : []),
   ];
   return `${rows.length} nodes: ${parts.join(', ')}`;
 }

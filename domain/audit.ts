@@ -105,6 +105,8 @@ export interface AuditPlan {
   nodes: AuditNode[];
   deadlineMs: number;
   perSecond?: number;
+  /** Nodes in a batch: part of the plan, as another undrop may take the audit on. Absent in audits that began before it was. */
+  batch?: number;
   /** Digest of the previous audit's record, pinned here so that a second attempt compares with the same. */
   previous?: string;
 }
@@ -144,10 +146,12 @@ export const cancelledFirst = 'the audit was cancelled before it was read';
 /** Nodes in a batch. Each costs the server a few events; fewer nodes would not lose less in a crash (`auditBatch` keeps rows). */
 export const batchSize = 25;
 
-export const batchesOf = <T>(nodes: readonly T[]): T[][] =>
-  Array.from({ length: Math.ceil(nodes.length / batchSize) }, (_, index) =>
-    nodes.slice(index * batchSize, (index + 1) * batchSize),
+/** @param size left out: by the rule of audits whose plan has none, which must not change while they go on */
+export function batchesOf<T>(nodes: readonly T[], size = nodes.length <= 200 ? 10 : 25): T[][] {
+  return Array.from({ length: Math.ceil(nodes.length / size) }, (_, index) =>
+    nodes.slice(index * size, (index + 1) * size),
   );
+}
 
 /** The folder name of an audit: what follows `audit/<inventory>/` of its workflow id, in plain characters. */
 export const auditIdOf = (workflowId: string): string =>

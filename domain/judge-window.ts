@@ -70,7 +70,8 @@ export function judgeWindow(
     // Coded probes are small and go to undrop's own listener: they cannot decide what only other steps meet.
     const code = cause.steps ? {} : { next: 'coded' };
     // Where the cause is proved by another step, this one's loss may well be its, too: see judgeCause.
-    const among = counted >= enough * against && doubt === undefined && !share ? { among: Math.round(counted) } : {};
+    const likely = counted >= enough * against && doubt === undefined && !share;
+    const among = likely ? { among: Math.round(counted), ...(beyond(own, background, against, packetsLost(evidence, probe, against)) && { beyond: true as const }) } : {}; // prettier-ignore
     if (busy)
       return make('suspected', `${sum}; other traffic moves it too (${shown(background)} in the same time)`, {
         ...more,
@@ -94,6 +95,12 @@ export function judgeWindow(
   } catch (error) {
     return make('untested', reasonOf(error, evidence, place), base);
   }
+}
+
+/** Whether a busy counter moved by the loss more than its background does, and that is no chance: three standard deviations of as many independent datagrams. */
+function beyond(own: number, background: number, lost: number, packets: number): boolean {
+  const chance = 3 * Math.sqrt(background);
+  return lost > chance && own >= enough * lost && own <= tooMuch * packets + chance;
 }
 
 /** The step that a suspicion asks for: the first of the cause's own that was not taken yet. */

@@ -59,8 +59,8 @@ const enough = 0.8;
 
 /**
  * Steps of a cause that others prove, where traffic of users moves its counter so much that it cannot be held against the
- * loss. They count as its when the counter moved no less than was lost, and either moved by as much more than in the control
- * window, or no larger share was lost than where it is proved: what is above that may be another's.
+ * loss. They count as its when the counter moved no less than was lost, and no larger share was lost than where it is proved:
+ * what is above that may be another's, unless the counter moved by just that much more than other traffic does by chance.
  */
 function alike(proofs: Verdict['proves'], verdicts: readonly Verdict[], { windows }: Evidence): Verdict['proves'] {
   const probe = (step: string): { sent: number; lost: number } =>
@@ -69,10 +69,10 @@ function alike(proofs: Verdict['proves'], verdicts: readonly Verdict[], { window
   const most = Math.max(...proofs.map(({ step }) => rate(step).high));
   // A counter that was held against the requests alone says nothing of the replies.
   const whole = proofs.every(({ step, lost }) => lost === probe(step).lost);
-  return verdicts.flatMap(({ kind, step, lost: against, counted, among = 0 }) => {
+  return verdicts.flatMap(({ kind, step, lost: against, beyond, among = 0 }) => {
     const lost = whole ? probe(step).lost : against;
     if (kind !== 'suspected' || among < enough * lost) return [];
-    return counted >= enough * lost || rate(step).low <= most ? [{ step, lost, counted: lost, among }] : [];
+    return beyond || rate(step).low <= most ? [{ step, lost, counted: lost, among }] : [];
   });
 }
 

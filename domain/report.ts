@@ -48,9 +48,10 @@ export function diagnosisMarkdown(
     const step = run.steps.find((one) => one.step === account.step);
     const { low, high } = account.sent ? wilson(account.lost, account.sent) : { low: 0, high: 1 };
     const interval = `${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)} %`;
-    const by = account.explained.map(
-      (one) =>
-        `${one.cause} at ${one.place}: ${one.counter} +${one.counted}${one.among === undefined ? '' : ` among ${one.among}`}`,
+    const by = account.explained.map((one) =>
+      one.among === undefined
+        ? `${one.cause} at ${one.place}: ${one.counter} +${one.counted}`
+        : `${one.cause} at ${one.place}: ${one.counter}, ${one.counted} of +${one.among} with other traffic's`,
     );
     lines.push(row([account.step, step?.question ?? '', account.sent, account.lost, interval, list(by)]));
   }

@@ -91,7 +91,8 @@ export function sumLine({ steps, sent, lost, parts, open }: Sum): string {
         // Counts of one loss are each all of it; shares of several endpoints add up to it.
         const sign = part.shares && index > 0 ? 'and' : '=';
         const among = part.among.get(what);
-        return ` ${sign} ${what} +${shown(counted)}${among === undefined ? '' : ` among ${shown(among)} with other traffic's`}`;
+        if (among !== undefined) return ` ${sign} ${what}, ${shown(counted)} of +${shown(among)} with other traffic's`;
+        return ` ${sign} ${what} +${shown(counted)}`;
       })
       .join('');
     return name === 'all' ? counts : `, ${name} ${shown(part.lost)}${counts}`;

@@ -18,6 +18,8 @@ export interface Verdict {
   share?: true;
   /** Set where only other traffic in its counter leaves it a suspicion: what the counter moved in all, no less than was lost. */
   among?: number;
+  /** And that is more than other traffic does by chance. */
+  beyond?: true;
   /** Set on a proved cause that another proved cause produces, or that is only a condition of the other's. */
   effectOf?: string;
   /** The step that would turn a suspicion into proof or refutation. */

@@ -34,7 +34,10 @@ export async function decideFor(
   else log.info(about, 'decision recorded');
   return refused;
 
-  async function handIn({ workflowId }: Asked): Promise<{ status: number; why: string } | undefined> {
+  async function handIn({ workflowId, plan }: Asked): Promise<{ status: number; why: string } | undefined> {
+    // Who may decide is known from what it works on; without that nothing is signed.
+    if (!plan)
+      return { status: 409, why: 'there is no plan that can be looked at now, so nothing was decided: try again' };
     const said = { digest, decision, reason: reason.slice(0, 1000), principal: who.name, via: config.name };
     try {
       await decide(engine.client.workflow.getHandle(workflowId), sign(workflowId, said, key));

@@ -1,10 +1,16 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { failureOf } from '../client/errors.ts';
+import { genuine } from '../client/rollouts.ts';
+import { digestOf } from '../domain/digest.ts';
 import { isGone } from '../domain/errors.ts';
+import type { SignedPlan } from '../domain/plan.ts';
 import { type RolloutProgress, type RolloutResult, rolloutId, targetsText } from '../domain/rollout.ts';
 import type { RemediateProgress, RemediateResult } from '../domain/runs.ts';
 import type { Gateway } from './gateway.ts';
 import type { Notice } from './notices.ts';
+
+/** What is shown must be what is signed for: a plan that is another than its digest names is told to nobody. */
+const genuinePlan = ({ plan, digest }: SignedPlan): boolean => digestOf(plan) === digest;
 
 /**
  * Plans and rollouts that wait for people now.
@@ -21,7 +27,7 @@ export async function* waiting(gateway: Gateway, known: ReadonlySet<string>): As
   for await (const { workflowId } of running(gateway, 'remediate')) {
     const run = workflowId.replace(/^remediate\//, '');
     const progress = await progressOf<RemediateProgress>(workflowId);
-    if (progress?.phase !== 'waiting for approval' || !progress.signed) continue;
+    if (progress?.phase !== 'waiting for approval' || !progress.signed || !genuinePlan(progress.signed)) continue;
     const { signed, judged } = progress;
     const { memo } = await workflow.getHandle(`diagnose/${run}`).describe();
     const target = typeof memo?.['target'] === 'string' ? memo['target'] : '';
@@ -31,7 +37,7 @@ export async function* waiting(gateway: Gateway, known: ReadonlySet<string>): As
     const run = workflowId.replace(/^rollout\//, '');
     if (known.has(run)) continue;
     const progress = await progressOf<RolloutProgress>(workflowId);
-    if (progress?.phase !== 'waiting for approval' || !progress.signed) continue;
+    if (progress?.phase !== 'waiting for approval' || !progress.signed || !genuine(progress.signed)) continue;
     const { signed, needs, rows } = progress;
     const target = targetsText(rows.map((row) => row.target));
     yield { event: 'rollout.waiting', run, target, url: url(`/rollouts/${run}`), signed, ...(needs && { needs }) };

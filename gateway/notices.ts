@@ -50,8 +50,9 @@ export async function notices(gateway: Gateway, tellers: readonly Teller[], sign
 async function look(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
   const { database } = gateway;
   const known = await database.query<{ run: string }>(
-    `select body->>'run' as run from undrop_notice where event = 'rollout.waiting' group by 1 having count(*) >= $1`,
-    [tellers.length],
+    `select body->>'run' as run from undrop_notice join unnest($1::text[]) as door on starts_with(id, door || ' ')
+     where event = 'rollout.waiting' group by 1 having count(*) >= $2`,
+    [tellers.map(({ name }) => name), tellers.length],
   );
   for await (const notice of waiting(gateway, new Set(known.map(({ run }) => run)))) await write(notice);
   const told = await database.query<{ body: Notice }>(

@@ -123,25 +123,44 @@ function json(text: string): unknown {
   }
 }
 
+/** Slack takes 3,000 characters in a block and 50 blocks. */
+const mostText = 2_900;
+const mostTexts = 20;
+
 /** Text of nodes and alerts: no link, mention or emphasis comes of it. */
 const plain = (text: string): { type: 'plain_text'; text: string; emoji: false } => ({
   type: 'plain_text',
-  text: text.slice(0, 2900),
+  text: text.length > mostText ? `${text.slice(0, mostText)} …` : text,
   emoji: false,
 });
+
+/** Lines together in as few texts as they fit into. */
+function paragraphs(lines: readonly string[]): string[] {
+  const texts: string[] = [];
+  for (const line of lines) {
+    const last = texts.at(-1);
+    if (last !== undefined && last.length + line.length < mostText) texts[texts.length - 1] = `${last}\n${line}`;
+    else texts.push(line);
+  }
+  return texts;
+}
 
 function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
   const { signed, needs, run, target, url, outcome, says } = notice;
   const { title, groups, facts, digest } = shown(signed, inventory, needs);
   const changes = groups.map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
+  const texts = [...changes, ...paragraphs(facts.map(([name, text]) => `${name}: ${text}`))];
   const value = JSON.stringify({ kind: 'rollout' in signed ? 'rollouts' : 'runs', run, digest });
+  const section = (text: string): KnownBlock => ({ type: 'section', text: plain(text) });
   const blocks: KnownBlock[] = [
     { type: 'header', text: plain(`${target}: ${title}`.slice(0, 150)) },
-    ...changes.slice(0, 10).map((text): KnownBlock => ({ type: 'section', text: plain(text) })),
-    { type: 'section', text: plain(facts.map(([name, text]) => `${name}: ${text}`).join('\n')) },
+    ...texts.slice(0, mostTexts).map(section),
     { type: 'section', text: { type: 'mrkdwn', text: `<${url}|All of it: evidence, and what was ruled out>` } },
   ]; // prettier-ignore
-  if (outcome !== undefined) return [...blocks, { type: 'section', text: plain(`${outcome}: ${says ?? ''}`) }];
+  if (outcome !== undefined) return [...blocks, section(`${outcome}: ${says ?? ''}`)];
+  // Nobody approves here what they are not shown.
+  if (texts.length > mostTexts || texts.some((text) => text.length > mostText))
+    return [...blocks, section('This is not all of it: a message holds no more. Decide on the page.')];
   return [
     ...blocks,
     {

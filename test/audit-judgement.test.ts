@@ -192,10 +192,12 @@ describe('reports', () => {
     expect(summaryOf(many)).toContain('40 in danger');
   });
 
-  test('batches of 25, the last one smaller', () => {
-    const sizes = (count: number) => batchesOf(Array.from({ length: count })).map(({ length }) => length);
-    expect(sizes(3)).toEqual([3]);
-    expect(sizes(60)).toEqual([25, 25, 10]);
+  test('batches as the plan says, and without as audits had them that began before', () => {
+    const sizes = (count: number, size?: number) => batchesOf(Array.from({ length: count }), size).map(({ length }) => length); // prettier-ignore
+    expect(sizes(3, 25)).toEqual([3]);
+    expect(sizes(60, 25)).toEqual([25, 25, 10]);
+    expect(sizes(25)).toEqual([10, 10, 5]);
+    expect(new Set(sizes(200))).toEqual(new Set([10]));
     expect(sizes(1000)).toEqual(Array.from({ length: 40 }, () => 25));
   });
 });

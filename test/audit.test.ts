@@ -157,6 +157,7 @@ real(
       { node: 'closed', why: expect.stringMatching(/ECONNREFUSED/) },
     ]);
     expect(exitOf(result)).toBe(130);
+    expect(result.says).toMatch(/5 nodes: .*1 could not be read, .*1 not read before it was cancelled/);
     const { values } = await evidenceStore().get<AuditRecord>(result.record);
     expect(Object.keys(values).toSorted()).toEqual(['alpha', 'far', 'omega']);
     expect(rowOf(await audited({ only: ['far'] }), 'far')?.hours).toBeGreaterThan(0);

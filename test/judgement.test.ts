@@ -184,7 +184,7 @@ describe('of losses beside users’ traffic in the same counter', () => {
       { step: 'coded', explained: [{ lost: lost.reduce((sum, one) => sum + one) }] },
     ]);
     const lines = sumsOf({ kind, roots, accounts, ...rest }).map(sumLine);
-    expect(lines[0]).toBe("lost 197 of 400 = worker-b rule filter: policy of INPUT DROP +197 among 1,370 with other traffic's (small, steady)"); // prettier-ignore
+    expect(lines[0]).toBe("lost 197 of 400 = worker-b rule filter: policy of INPUT DROP, 197 of +1,370 with other traffic's (small, steady)"); // prettier-ignore
   });
 
   test.each([

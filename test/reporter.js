@@ -7,6 +7,10 @@ const lingerMs = 20_000;
 export default class Reporter {
   skippedCount = 0;
 
+  constructor({ watch, watchAll }) {
+    this.watching = watch || watchAll;
+  }
+
   onTestResult(_test, { testResults }) {
     for (const { status, fullName } of testResults)
       if (status === 'pending' || status === 'todo') {
@@ -21,12 +25,14 @@ export default class Reporter {
     const skipped = process.env.UNDROP_SKIP === 'allow' ? 0 : this.skippedCount;
     this.failed = numFailedTests + broken + skipped;
     const note = this.skippedCount ? ` (${this.skippedCount} could not run here)` : '';
-    // jest's own summary comes after the reporters; this line has to be the last one.
     // What a test left running would keep the gate waiting for ever, after its verdict.
-    setTimeout(() => {
+    const linger = setTimeout(() => {
       process.stderr.write(`a test left something running: ${process.getActiveResourcesInfo().join(', ')}\n`);
+      this.failed++;
       process.exit(1);
     }, lingerMs).unref();
+    if (this.watching) clearTimeout(linger);
+    // jest's own summary comes after the reporters; this line has to be the last one.
     process.on('exit', () => process.stdout.write(`\n${numPassedTests} passed, ${this.failed} failed${note}\n`));
   }
 

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { SshSpec } from '../domain/inventory.ts';
+import { auditScript } from '../nodes/sampling/audit.ts';
 import { type Command, type Outcome, run } from '../nodes/shells/shell.ts';
 import { SshShell } from '../nodes/shells/ssh.ts';
 import { real, sh } from './support/machine.ts';
@@ -234,9 +235,9 @@ real('sshd')('over ssh', () => {
       expect(new Set(pids).size).toBe(2);
     });
 
-    test('one that leaves its shell is unknown, and the next reading begins anew', async () => {
+    test('one that leaves its shell says with which status, and the next reading begins anew', async () => {
       const shell = shellOf();
-      expect(await read(shell, 'echo bye; exit 0')).toMatchObject({ kind: 'unknown' });
+      expect(await read(shell, 'echo bye; echo why >&2; exit 5')).toEqual({ kind: 'exited', code: 5, stdout: 'bye\n', stderr: 'why\n' }); // prettier-ignore
       expect(await said(read(shell, 'echo "$1"', ['back']))).toBe('back\n');
     });
 
@@ -287,12 +288,38 @@ real('sshd')('over ssh', () => {
       await until('it is gone', () => processesWith(time).length === 0);
     });
 
-    test('closing leaves nothing on the node', async () => {
+    test('closing leaves nothing on the node, whether it waits or runs', async () => {
       const waiting = longTime();
       const shell = shellOf();
       await read(shell, `echo ready # ${waiting}`);
       shell.close();
       await until('it is gone', () => processesWith(waiting).length === 0 && sshd.connections().length === 0);
+
+      const time = longTime();
+      const busy = shellOf();
+      const reading = read(busy, `sleep ${time}`);
+      await until('it runs', () => processesWith(time).length > 1);
+      busy.close();
+      expect(await reading).toMatchObject({ kind: 'unknown' });
+      await until('it is gone', () => processesWith(time).length === 0 && sshd.connections().length === 0);
+    });
+
+    test('the script of audits leaves its shell as it was: it runs there thousands of times', async () => {
+      const shell = shellOf();
+      const script = `${auditScript}\necho "$PATH $IFS $-" >&2`;
+      const [first, second] = [await read(shell, script, ['n1']), await read(shell, script, ['n2'])];
+      expect(second).toMatchObject({ kind: 'exited', stdout: expect.stringContaining('#n2 done') });
+      expect('stderr' in second && second.stderr).toBe('stderr' in first && first.stderr);
+    });
+
+    test('its session is given up where the node allows no other', async () => {
+      const shell = shellOf();
+      const held = longTime();
+      await read(shell, 'echo waits');
+      const others = Array.from({ length: 9 }, () => ran(shell, ['sleep', held], { deadlineMs: 4_000 }));
+      await until('all sessions but one are taken', () => processesWith(held).length >= 9);
+      expect(await ran(shell, ['echo', 'in'])).toMatchObject({ kind: 'exited', stdout: 'in\n' });
+      await Promise.all(others);
     });
   });
 });

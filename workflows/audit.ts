@@ -19,7 +19,6 @@ import {
   type AuditResult,
   type Suspect,
   auditIdOf,
-  batchSize,
   batchesOf,
   cancelledFirst,
 } from '../domain/audit.ts';
@@ -59,10 +58,12 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
   progress.total = plan.nodes.length;
   show('reading');
   const names = plan.nodes.map(({ name }) => name);
+  const all = batchesOf(names, plan.batch);
+  const size = all[0]?.length ?? 0;
   const batches = await Promise.all(
-    batchesOf(names).map(async (batch, index) => {
+    all.map(async (batch, index) => {
       // So that several workers together keep the rate as well.
-      const waitMs = plan.perSecond ? (1000 * index * batchSize) / plan.perSecond : 0;
+      const waitMs = plan.perSecond ? (1000 * index * size) / plan.perSecond : 0;
       const read = await batchOf(batch, plan.deadlineMs, waitMs);
       progress.done += batch.length;
       progress.failed.push(...read.failed.map((one) => one.node));
@@ -71,13 +72,13 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
     }),
   );
   show('judging');
-  const cancelled = CancellationScope.current().consideredCancelled;
   const { suspects, ...result } = await CancellationScope.nonCancellable(async () =>
     quick.auditReport(id, input, plan, batches),
   );
+  const cancelled = CancellationScope.current().consideredCancelled;
   const diagnoses =
     input.diagnose && !cancelled ? await Promise.all(suspects.map((suspect) => lookInto(input, suspect))) : [];
-  publish(input.visible, { phase: 'done', conclusion: conclusionOf(result) });
+  publish(input.visible, { phase: 'done', conclusion: cancelled ? 'cancelled' : conclusionOf(result) });
   progress.phase = 'done';
   setCurrentDetails(`**${result.says}**\n\n${result.report}`);
   return { ...result, diagnoses, ...(cancelled && { cancelled: true }) };

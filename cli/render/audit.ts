@@ -30,9 +30,7 @@ export function printAudit(result: AuditResult, record: AuditRecord | undefined,
   }
   const { counts, unreachable } = result;
   const colour = counts.danger ? paint.red : unreachable.length || counts.drift ? paint.yellow : paint.green;
-  const left = unreachable.filter(({ why }) => why === cancelledFirst).length;
-  if (result.cancelled) print(`\n${paint.yellow(`cancelled before ${left} of ${result.nodes} nodes were read`)}`);
-  print(`${result.cancelled ? '' : '\n'}${colour(result.says)}`);
+  print(`\n${colour(result.says)}`);
   for (const id of result.diagnoses) print(`${paint.dim('diagnosis')}  undrop watch ${id.replace('diagnose/', '')}`);
   print(`${paint.dim('report')}  ${result.report}/report.html`);
 } // prettier-ignore

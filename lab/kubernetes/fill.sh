@@ -2,8 +2,9 @@
 # Keeps this machine's connection tracking table full but for FREE entries: fill.sh FREE. `fill.sh away` takes what it made away.
 #
 # Entries are marked as answered: others the kernel would evict for a new flow, which then passes. And they are topped up
-# all the time, since real ones expire and make room. Where nothing is to get in (FREE is 0), what only waits for its end goes
-# first, and gaps are closed at once: else a new session finds one every few seconds. Live flows are back at once.
+# all the time, since real ones expire and make room. Where nothing is to get in (FREE is 0), UDP entries and those of closed
+# connections go first, and gaps are closed at once: else a new session finds one every few seconds. A flow whose next
+# datagram comes later than the table is full is a new one, and dropped.
 # Addresses are those that are reserved for benchmarks; nothing is sent.
 set -eu
 TO=198.19.0.7

@@ -5,7 +5,7 @@
 N=$1
 LC_ALL=C
 export LC_ALL
-PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
+case :$PATH: in *:/usr/local/sbin:*) ;; *) PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin ;; esac
 set -f
 newline='
 '

@@ -1,5 +1,5 @@
 import type { Client as Connection, ClientChannel } from 'ssh2';
-import { type Command, type Outcome, type Running, Output, defaultMaxBytes } from './shell.ts';
+import { type Command, type Outcome, type Running, Output, defaultMaxBytes, neverStarted } from './shell.ts';
 import { endGroup } from './ssh-run.ts';
 
 /** So long it waits on the node for the next reading. */
@@ -17,6 +17,9 @@ export class Resident {
     return brief === true && netns === undefined && pid === undefined && sh === 'sh' && option === '-c' && plain;
   }
 
+  /** Settles when nothing of it is left on the node that holds its output. */
+  readonly gone: Promise<void>;
+  private left: () => void = () => {};
   private readonly connection: Connection;
   private readonly script: string;
   private readonly mark: string;
@@ -26,6 +29,7 @@ export class Resident {
   private reading: Reading | undefined;
   private turns = 0;
   private over = false;
+  private code: number | null | undefined;
   private idle: NodeJS.Timeout | undefined;
 
   /**
@@ -36,9 +40,12 @@ export class Resident {
     this.connection = connection;
     this.script = script;
     this.mark = mark;
+    this.gone = new Promise((resolve) => (this.left = resolve));
     connection.exec(residentLine(script, mark), (error, channel) => {
-      if (error) this.end(refused(error));
-      else this.opened(channel);
+      if (error) {
+        this.end(refused(error));
+        this.left();
+      } else this.opened(channel);
     });
   }
 
@@ -77,9 +84,23 @@ export class Resident {
     channel.on('data', (chunk: Buffer) => this.reading?.hear('stdout', chunk));
     channel.stderr.on('data', (chunk: Buffer) => this.stderr(chunk));
     channel.on('error', () => {});
-    channel.on('close', () => this.end());
+    channel.on('exit', (status: number | null) => {
+      this.code = status;
+    });
+    channel.on('close', () => {
+      this.end(this.ended());
+      this.left();
+    });
     if (this.over) channel.end();
     else if (this.reading) channel.write(this.reading.line);
+  }
+
+  /** A shell that ends by itself has a status, and may have said why: a login that is not allowed, say. */
+  private ended(): Outcome {
+    const { code, reading } = this;
+    if (code === undefined || code === null || !reading) return lost;
+    const outcome = reading.exited(code, this.group === undefined ? this.head.toString() : '');
+    return neverStarted(code, outcome.stderr) ? { kind: 'failed', why: outcome.stderr.trim() } : outcome;
   }
 
   /** The line with the process group comes after what a login shell may print. */
@@ -153,6 +174,12 @@ class Reading {
     const { stdout, stderr } = this.output;
     const without = (all: string): string => all.slice(0, -end[0].length);
     this.settle({ kind: 'exited', code: Number(end[1]), stdout: without(stdout), stderr: without(stderr) });
+  }
+
+  /** The script has ended its shell. @param head what the node said before the script began */
+  exited(code: number, head: string): Extract<Outcome, { kind: 'exited' }> {
+    const { stdout, stderr } = this.output;
+    return { kind: 'exited', code, stdout, stderr: head + stderr };
   }
 
   /** What does not end takes the script with it. */

@@ -16,6 +16,12 @@ const farewellMs = 1_000;
 
 const home = (path: string): string => path.replace(/^~(?=\/)/, homedir());
 
+interface Opening {
+  mark: string;
+  patience: number;
+  onStdout: ((text: string) => void) | undefined;
+}
+
 /** Runs commands over one kept ssh connection; it is made at first use and again after it was lost. */
 export class SshShell implements Shell {
   private readonly spec: SshSpec;
@@ -42,7 +48,25 @@ export class SshShell implements Shell {
       const resident = this.residentFor(connection, command, mark);
       if (resident) return resident.run(command);
     }
-    return new Promise<Running>((resolve) => {
+    const open = async (): Promise<Running | Error> => this.exec(connection, command, { mark, patience, onStdout });
+    let run = await open();
+    // A node may allow few sessions: one that only waits for the next reading is not worth one.
+    if (run instanceof Error && this.resident && !this.resident.busy) {
+      this.resident.end();
+      await Promise.race([this.resident.gone, sleep(farewellMs)]);
+      this.resident = undefined;
+      run = await open();
+    }
+    return run instanceof Error ? this.over('failed', message(run)) : run;
+  }
+
+  /** @returns an Error where the node refuses the session: the command certainly did not run */
+  private async exec(
+    connection: Connection,
+    command: Command,
+    { mark, patience, onStdout }: Opening,
+  ): Promise<Running | Error> {
+    return new Promise((resolve) => {
       let tooLate = false;
       const late = setTimeout(() => {
         tooLate = true;
@@ -51,9 +75,7 @@ export class SshShell implements Shell {
       try {
         connection.exec(remoteLine(command, mark), (error, channel) => {
           clearTimeout(late);
-          // A node may allow few sessions: one that only waits is not worth one.
-          if (error && !this.resident?.busy) this.resident?.end();
-          if (error) return resolve(this.over(refused(error) ? 'failed' : 'unknown', message(error)));
+          if (error) return resolve(refused(error) ? error : this.over('unknown', message(error)));
           // Here and not after an await: a short command may end within the same packet.
           const run = new SshRun(connection, channel, command, mark, onStdout);
           this.running.add(run);
@@ -83,11 +105,12 @@ export class SshShell implements Shell {
   }
 
   close(): void {
-    this.resident?.end();
     const ending = [...this.running].map((run) => {
       run.kill();
       return run.gone;
     });
+    if (this.resident?.busy) ending.push(this.resident.gone);
+    this.resident?.end();
     void this.connection
       ?.then(async (connection) => {
         if (ending.length > 0) await Promise.race([Promise.all(ending), sleep(farewellMs)]);
