@@ -11,12 +11,12 @@ test.each([
     ['n2->far', 'n*2->far'],
     ['n2->far', 'n12->far'],
   ],
-  [['* -> n1'], ['far', ...Array.from({ length: 19 }, (_, at) => `n${at + 2}`)].map((node) => `${node}->n1`)],
+  [['* -> n1'], ['far', 'far2', ...Array.from({ length: 19 }, (_, at) => `n${at + 2}`)].map((node) => `${node}->n1`)],
   [['service/shop/echo'], ['service/shop/echo']],
 ])('%j stands for each node that fits, once, and never for the one it leads to', async (given, targets) => {
   expect(await everyTarget(inventory, given)).toEqual(targets);
 });
 
 test('what fits no node says which there are', async () => {
-  await expect(everyTarget(inventory, ['m*->far'])).rejects.toThrow(/no node fits "m\*"; there are: far, n1, n2/);
+  await expect(everyTarget(inventory, ['m*->far'])).rejects.toThrow(/no node fits "m\*"; there are: far, far2, n1, n2/);
 });

@@ -110,7 +110,7 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
   test('wave after wave is cured, what healed meanwhile is left alone, and all of it can be undone later', async () => {
     const some = nodes.slice(0, 7);
     await cards('broken', ['n3']);
-    const { name, handle, signed } = await planned(some, { ...quick, wave: '1' });
+    const { name, handle, signed } = await planned(some, { ...quick, wave: '1' }, ['far', 'far2']);
     // One of each of three zones after the canary.
     expect(signed.rollout.waves.map((wave) => wave.map(({ node }) => node))).toEqual([['n1'], ['n2', 'n3', 'n4'], ['n5', 'n6', 'n7']]); // prettier-ignore
     await expect(decide(handle, bob.decides(handle.workflowId, signed.digest))).rejects.toThrow(
@@ -148,7 +148,7 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
 
   test('cancelled amid a wave, what is not confirmed is put back, and what was confirmed stays and is named', async () => {
     const some = nodes.slice(0, 3);
-    const { handle, signed } = await planned(some, { ...quick, soakSeconds: 4 });
+    const { handle, signed } = await planned(some, { ...quick, soakSeconds: 4 }, ['far', 'far2']);
     await approve(handle, signed);
     await until('the second wave is changed', () => changed().length > 1, 90_000);
     await handle.cancel();
