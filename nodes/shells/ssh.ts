@@ -55,7 +55,9 @@ export class SshShell implements Shell {
       this.resident.end();
       await Promise.race([this.resident.gone, sleep(farewellMs)]);
       this.resident = undefined;
-      run = await open();
+      // sshd counts a closed session until its next round, and a refused command certainly did not run.
+      for (const end = Date.now() + farewellMs; run instanceof Error && Date.now() < end; run = await open())
+        await sleep(20);
     }
     return run instanceof Error ? this.over('failed', message(run)) : run;
   }
