@@ -4,15 +4,12 @@ import { type Look, factsAt } from './facts/facts.ts';
 import { focusOf } from './facts/moved.ts';
 import { backgroundOf, closestLoss, count, elsewhere, keepsTime, packetsLost } from './judge-accounting.ts';
 import { reasonOf, refutation, truth, unmet } from './judge-conditions.ts';
-import { type Make, negligible } from './judge-verdict.ts';
+import { type Make, enough, negligible } from './judge-verdict.ts';
 import type { Cause } from './runbook.ts';
 import type { Place } from './target.ts';
 import type { Verdict } from './verdict.ts';
 
-/** A cause is proved when it explains at least this share of the loss at its hop (docs/methodology.md, rule 2) … */
-const enough = 0.8;
-
-/** … and at most this one: a counter that moved far more than was lost counts something else as well. */
+/** A cause is proved when it explains `enough` of the loss, and at most this share: a counter that moved far more than was lost counts something else as well. */
 const tooMuch = 1.25;
 
 /** A quiet counter moves at most this share of the loss in the control window; a busier one needs coded probes. */

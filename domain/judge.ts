@@ -4,7 +4,7 @@ import { factsAt } from './facts/facts.ts';
 import { waysOf } from './facts/way.ts';
 import { judgeCoded } from './judge-coded.ts';
 import { reasonOf, truth } from './judge-conditions.ts';
-import { type Make, strongest } from './judge-verdict.ts';
+import { type Make, enough, strongest } from './judge-verdict.ts';
 import { judgeWindow } from './judge-window.ts';
 import { addProbes } from './probe-result.ts';
 import type { Cause } from './runbook.ts';
@@ -53,9 +53,6 @@ export function judgeCause(cause: Cause, evidence: Evidence, place: Place): Verd
   ];
   return { ...decides, proves: [...proves, ...alike(proves, verdicts, evidence)] };
 }
-
-/** As in judgeWindow: from this share of a loss on a count accounts for it. */
-const enough = 0.8;
 
 /**
  * Steps of a cause that others prove, where traffic of users moves its counter so much that it cannot be held against the

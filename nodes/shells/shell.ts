@@ -67,6 +67,28 @@ export const neverStarted = (code: number | null | undefined, stderr: string): b
     stderr.trimEnd(),
   );
 
+/**
+ * Holds a command to its deadline and its signal, until it is settled.
+ * @param stop is told why it has to end
+ */
+export function bounded(
+  { deadlineMs, signal }: Pick<Command, 'deadlineMs' | 'signal'>,
+  stop: (why: string) => void,
+): { done: Promise<Outcome>; settle: (outcome: Outcome) => void } {
+  const { promise: done, resolve } = Promise.withResolvers<Outcome>();
+  const timer = setTimeout(() => stop(`no end after ${deadlineMs} ms`), deadlineMs);
+  const cancel = (): void => stop('it was cancelled');
+  signal?.addEventListener('abort', cancel, { once: true });
+  const settle = (outcome: Outcome): void => {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', cancel);
+    resolve(outcome);
+  };
+  // Not before whoever asked has what is given here.
+  if (signal?.aborted) queueMicrotask(cancel);
+  return { done, settle };
+}
+
 /** Collects output up to a bound; `full` is called once, when it is exceeded. */
 export class Output {
   stdout = '';

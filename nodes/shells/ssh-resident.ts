@@ -1,5 +1,5 @@
 import type { Client as Connection, ClientChannel } from 'ssh2';
-import { type Command, type Outcome, type Running, Output, defaultMaxBytes, neverStarted } from './shell.ts';
+import { type Command, type Outcome, type Running, Output, bounded, defaultMaxBytes, neverStarted } from './shell.ts';
 import { endGroup } from './ssh-run.ts';
 
 /** So long it waits on the node for the next reading. */
@@ -145,24 +145,16 @@ class Reading {
   private readonly over: RegExp;
   private readonly last = { stdout: '', stderr: '' };
   private readonly broken: () => void;
-  settle: (outcome: Outcome) => void = () => {};
+  readonly settle: (outcome: Outcome) => void;
 
-  constructor({ argv, maxBytes = defaultMaxBytes, deadlineMs, signal }: Command, turn: string, broken: () => void) {
+  constructor({ argv, maxBytes = defaultMaxBytes, ...limits }: Command, turn: string, broken: () => void) {
     this.line = `${[turn, ...argv.slice(4)].join(' ')}\n`;
     this.over = new RegExp(`\\n${turn} (\\d+)\\n$`);
     this.broken = broken;
     this.output = new Output(maxBytes, () => this.stop(`it printed more than ${maxBytes} bytes`));
-    const timer = setTimeout(() => this.stop(`no end after ${deadlineMs} ms`), deadlineMs);
-    const cancel = (): void => this.stop('it was cancelled');
-    signal?.addEventListener('abort', cancel, { once: true });
-    this.done = new Promise<Outcome>((resolve) => {
-      this.settle = (outcome) => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', cancel);
-        resolve(outcome);
-      };
-    });
-    if (signal?.aborted) cancel();
+    const { done, settle } = bounded(limits, (why) => this.stop(why));
+    this.done = done;
+    this.settle = settle;
   }
 
   hear(stream: 'stdout' | 'stderr', chunk: Buffer): void {

@@ -3,7 +3,16 @@ import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { WebSocket } from 'ws';
 import { innermost } from '../../../domain/errors.ts';
-import { type Command, type Outcome, type Running, Output, defaultMaxBytes, entered, neverStarted } from '../shell.ts';
+import {
+  type Command,
+  type Outcome,
+  type Running,
+  Output,
+  bounded,
+  defaultMaxBytes,
+  entered,
+  neverStarted,
+} from '../shell.ts';
 import { ApiError } from './errors.ts';
 
 const script = readFileSync(new URL('session.py', import.meta.url), 'utf8');
@@ -164,11 +173,11 @@ class SessionRun implements Running {
   private readonly output: Output;
   private readonly tell: (order: object) => void;
   private readonly onStdout: ((text: string) => void) | undefined;
-  private settle: (outcome: Outcome) => void = () => {};
+  private readonly settle: (outcome: Outcome) => void;
   private ended = '';
 
   constructor(
-    { maxBytes = defaultMaxBytes, deadlineMs, signal }: Command,
+    { maxBytes = defaultMaxBytes, ...limits }: Command,
     tell: (order: object) => void,
     gone: () => void,
     onStdout?: (text: string) => void,
@@ -176,18 +185,12 @@ class SessionRun implements Running {
     this.tell = tell;
     this.onStdout = onStdout;
     this.output = new Output(maxBytes, () => this.stop(`it printed more than ${maxBytes} bytes`));
-    const timer = setTimeout(() => this.stop(`no end after ${deadlineMs} ms`), deadlineMs);
-    const cancel = (): void => this.stop('it was cancelled');
-    signal?.addEventListener('abort', cancel, { once: true });
-    this.done = new Promise<Outcome>((resolve) => {
-      this.settle = (outcome) => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', cancel);
-        gone();
-        resolve(outcome);
-      };
-    });
-    if (signal?.aborted) queueMicrotask(cancel);
+    const { done, settle } = bounded(limits, (why) => this.stop(why));
+    this.done = done;
+    this.settle = (outcome) => {
+      gone();
+      settle(outcome);
+    };
   }
 
   write(text: string): void {
