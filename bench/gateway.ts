@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { cpus, loadavg, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
@@ -19,6 +19,8 @@ const alerts = 1000;
 const problems = 20;
 const stormMs = 10_000;
 const mostMs = 250;
+/** Senders are other machines: that this one is busy is not to hold up their clocks. */
+const senders = -15;
 const token = 'a-secret-of-the-bench-that-is-long-enough';
 const agent = new Agent({ keepAlive: true });
 
@@ -37,7 +39,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Sends one alert. @returns milliseconds until it was answered, and whether it was taken */
+/** Sends one alert. @returns milliseconds until it was answered, and whether it was taken: brought to its incident, or stored */
 async function send(port: number, index: number): Promise<{ ms: number; taken: boolean }> {
   const labels = { alertname: 'bench', undrop_target: `a${index % problems}->b${index % problems}` };
   const alert = { status: 'firing', labels, annotations: {}, startsAt: '2026-11-25T00:00:00Z', endsAt: '0001-01-01T00:00:00Z', fingerprint: `p${index}` }; // prettier-ignore
@@ -50,7 +52,7 @@ async function send(port: number, index: number): Promise<{ ms: number; taken: b
     }); // prettier-ignore
     asked.once('error', reject).end(body);
   });
-  return { ms: performance.now() - began, taken: status === 200 };
+  return { ms: performance.now() - began, taken: status === 200 || status === 202 };
 }
 
 /** CPU time that a process has used; unlike what senders wait, it hardly depends on who else uses the machine. */
@@ -82,6 +84,7 @@ async function storm(
     await start('worker');
     await start('gateway', '-c', config, '--log-level', 'warn');
     await send(port, 0); // what is loaded once is loaded
+    setPriority(senders);
     const [began, cpu] = [performance.now(), cpuMs(started.at(-1))];
     const answers = await Promise.all(
       Array.from({ length: alerts }, async (_, index) => {
@@ -89,6 +92,7 @@ async function storm(
         return send(port, index);
       }),
     );
+    setPriority(0); // what is started for the next round inherits it
     const refused = answers.filter(({ taken }) => !taken).length;
     return {
       took: answers.map(({ ms }) => ms),

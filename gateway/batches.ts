@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 interface Asked<In, Out> {
   one: In;
   resolve: (out: Out) => void;
@@ -13,15 +15,23 @@ export class Batches<In, Out> {
   private readonly most: number;
   private readonly weight: (one: In) => number;
   private readonly work: (key: string, all: In[]) => Promise<Out[]>;
+  private readonly apartMs: number;
 
   /**
    * @param most weight of a batch; one that weighs more goes alone
    * @param work gives one result for each that was asked, in the same order; where it throws, it throws for each
+   * @param apartMs so long after a batch no other of the same key begins
    */
-  constructor(most: number, weight: (one: In) => number, work: (key: string, all: In[]) => Promise<Out[]>) {
+  constructor(
+    most: number,
+    weight: (one: In) => number,
+    work: (key: string, all: In[]) => Promise<Out[]>,
+    apartMs = 0,
+  ) {
     this.most = most;
     this.weight = weight;
     this.work = work;
+    this.apartMs = apartMs;
   }
 
   async ask(key: string, one: In): Promise<Out> {
@@ -46,6 +56,7 @@ export class Batches<In, Out> {
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
+      if (this.apartMs > 0) await sleep(this.apartMs);
     }
     this.queues.delete(key);
   }

@@ -8,13 +8,17 @@ import type { Inbox, Stored } from './inbox.ts';
 /** What an incident is opened with, besides its target. */
 export type Opening = Pick<IncidentInput, 'windowMs' | 'propose' | 'atOnce'>;
 
-/** Temporal did not take it in time. */
+/** Temporal did not take it. */
 export class Unreachable extends Error {}
 /** Something older about the same target waits, without which this one means nothing. */
 export class Overtaking extends Error {}
 
-/** A sender waits no longer than a second for an answer (PagerDuty 5 s, Grafana OnCall 4 s, Slack 3 s). */
+/** So long the engine has for a signal. */
 const deadlineMs = 900;
+/** An incident is told of more at most so often: what the engine does in a storm depends on the number of incidents, not of alerts. */
+const apartMs = 1_000;
+/** So long a sender waits for the engine: where it is only slow, that the delivery is stored is answer enough. */
+const patienceMs = 30;
 /** Reports in one signal; each has less than a kilobyte, and Temporal refuses signals of two megabytes. */
 const mostReports = 500;
 
@@ -29,8 +33,13 @@ export class Carrier {
   private readonly reach: Reach;
   private readonly inbox: Inbox;
   private readonly opening: Opening;
-  /** What comes for one incident while a signal is on its way to it goes with the next one. */
-  private readonly signals = new Batches<Letter, boolean>(mostReports, ({ news }) => news.reports.length, async (id, letters) => this.signal(id, letters)); // prettier-ignore
+  /** What comes for one incident soon after a signal to it goes with the next one. */
+  private readonly signals = new Batches<Letter, boolean>(
+    mostReports,
+    ({ news }) => news.reports.length,
+    async (id, letters) => this.signal(id, letters),
+    apartMs,
+  );
 
   constructor(reach: Reach, inbox: Inbox, opening: Opening) {
     this.reach = reach;
@@ -39,10 +48,27 @@ export class Carrier {
   }
 
   /**
+   * Carries a delivery out for a sender that waits.
+   * @returns ids of the incidents that were reached; nothing where the engine is slow: it goes on, and the inbox has it
+   * @throws Unreachable when there is no connection to Temporal or it refuses, Overtaking; the delivery stays in the inbox then
+   */
+  async carrySoon(delivery: Stored): Promise<string[] | undefined> {
+    const work = this.carryOut(delivery);
+    work.catch(() => {}); // one that fails after its sender has gone is in the inbox
+    const answered = new AbortController();
+    const slow = sleep(patienceMs, undefined, { signal: answered.signal }).then(() => {
+      if (!this.reach.engine.connected()) throw new Unreachable('there is no connection to Temporal');
+      return undefined;
+    });
+    slow.catch(() => {}); // it is aborted when the work is done
+    return Promise.race([work, slow]).finally(() => answered.abort());
+  }
+
+  /**
    * Carries a delivery out, and notes that: what fires opens an incident, what is resolved only reaches one that is open.
    * Doing it again changes nothing.
    * @returns ids of the incidents that were reached
-   * @throws Unreachable when Temporal does not take it in time, Overtaking; the delivery stays in the inbox then
+   * @throws Unreachable when Temporal does not take it, Overtaking; the delivery stays in the inbox then
    */
   async carryOut({ id, source, received, rememberMs, letters }: Stored): Promise<string[]> {
     const told = letters.map(async ({ target, reports }) => {
@@ -50,7 +76,7 @@ export class Carrier {
       const news = { origin: { id, received, rememberMs }, reports };
       return (await this.signals.ask(incident, { target, source, news })) ? incident : undefined;
     });
-    const incidents = await inTime(Promise.all(told));
+    const incidents = await Promise.all(told).catch(unreachable);
     for (const [index, { target }] of letters.entries())
       if (incidents[index] === undefined && (await this.inbox.overtakes(id, target)))
         throw new Overtaking(`something older about ${target} waits still`);
@@ -84,19 +110,6 @@ function unlessThere(error: unknown): false {
   throw error;
 }
 
-/** @throws Unreachable where it fails, or takes longer than a sender waits: it may be waiting for others' signals */
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const late = new AbortController();
-  const deadline = sleep(deadlineMs, undefined, { signal: late.signal }).then(() => {
-    throw new Unreachable(`Temporal has not answered within ${deadlineMs} ms`);
-  });
-  deadline.catch(() => {}); // it is aborted when the work is done
-  try {
-    return await Promise.race([work, deadline]);
-  } catch (error) {
-    if (error instanceof Unreachable) throw error;
-    throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
-  } finally {
-    late.abort();
-  }
+function unreachable(error: unknown): never {
+  throw new Unreachable(error instanceof Error ? error.message : String(error), { cause: error });
 }

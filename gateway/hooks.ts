@@ -72,15 +72,12 @@ async function received(gateway: Gateway, name: string, source: Source, request:
   const delivery: Delivery = { id: read.delivery, rememberMs: read.rememberMs, source: name, letters };
   const { known, received: at } = await inbox.take(delivery);
   if (known === 'done') return { status: 200, outcome: 'repeated', answer: { repeated: true } };
+  const answer = { accepted: letters.length, ignored: told.slice(0, 20) };
+  const waits: Answer = { status: 202, outcome: 'queued', answer: { ...answer, queued: true } };
   try {
-    const incidents = await gateway.carrier.carryOut({ ...delivery, received: at });
-    return {
-      status: 200,
-      outcome: 'accepted',
-      answer: { accepted: letters.length, incidents, ignored: told.slice(0, 20) },
-    };
+    const incidents = await gateway.carrier.carrySoon({ ...delivery, received: at });
+    return incidents ? { status: 200, outcome: 'accepted', answer: { ...answer, incidents } } : waits;
   } catch (error) {
-    const waits: Answer = { status: 202, outcome: 'queued', answer: { queued: letters.length } };
     if (error instanceof Overtaking) return waits;
     if (!(error instanceof Unreachable)) throw error;
     log.warn({ source: name, why: error.message }, 'Temporal does not answer');

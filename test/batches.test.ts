@@ -42,3 +42,18 @@ test('a batch that fails fails for those in it, and for nobody after them', asyn
   expect((await ended).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
   expect(await later).toBe(40);
 });
+
+test('what is asked soon after a batch of the same key goes together, later', async () => {
+  const done: { all: number[]; at: number }[] = [];
+  const work = async (_: string, all: number[]): Promise<number[]> => {
+    done.push({ all, at: performance.now() });
+    return all;
+  };
+  const batches = new Batches<number, number>(50, () => 1, work, 200);
+  expect(await batches.ask('a', 1)).toBe(1);
+  const later = [batches.ask('a', 2), batches.ask('a', 3)];
+  expect(await batches.ask('b', 4)).toBe(4);
+  expect(await Promise.all(later)).toEqual([2, 3]);
+  expect(done.map(({ all }) => all)).toEqual([[1], [4], [2, 3]]);
+  expect((done[2]?.at ?? 0) - (done[0]?.at ?? 0)).toBeGreaterThan(195);
+});

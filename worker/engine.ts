@@ -12,6 +12,8 @@ export interface Engine {
   connection: { address: string; namespace: string; options: object };
   /** Whether undrop's search attributes are registered there. */
   visible: boolean;
+  /** Whether a connection to it stands; where none does, calls are tried again until their deadline. */
+  connected(): boolean;
   close(): Promise<void>;
 }
 
@@ -69,6 +71,7 @@ export async function openEngine(progress: Progress, patient = false): Promise<E
       get visible() {
         return visible;
       },
+      connected: () => channelOf(connection).getConnectivityState(false) === ready,
       close: async () => {
         closed.abort();
         await connection.close();
@@ -105,6 +108,15 @@ async function register(client: Client, namespace: string): Promise<boolean> {
     return false;
   }
 }
+
+/** The SDK keeps gRPC's channel to itself; nothing else tells a server that is away from one that is slow. */
+const channelOf = (connection: unknown): Channel =>
+  (connection as { client: { getChannel(): Channel } }).client.getChannel();
+interface Channel {
+  getConnectivityState(connect: boolean): number;
+}
+/** grpc.connectivityState.READY */
+const ready = 2;
 
 interface OperatorService {
   listSearchAttributes(request: { namespace: string }): Promise<{ customAttributes: Record<string, unknown> }>;

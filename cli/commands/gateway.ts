@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { Command } from 'commander';
 import { FileError } from '../../domain/yaml.ts';
 import { inventoryOption } from '../command.ts';
@@ -76,6 +77,7 @@ async function run({ inventory: file, config: path, logLevel }: Options, withWor
         exit.failed,
       );
     });
+    if (!withWorker) preferred();
     print(`listening at ${paint.bold(served.address)} for ${paint.bold(inventory.name)}; ^C ends it`);
     const trusted = inventory.approval.gateways.some(
       ({ name, key }) => name === config.name && sameKey(key, served?.publicKey ?? ''),
@@ -89,6 +91,15 @@ async function run({ inventory: file, config: path, logLevel }: Options, withWor
     await served?.close();
     await worker?.stop();
     await engine.close();
+  }
+}
+
+/** Senders wait for answers, and nobody for a diagnosis on the same machine; where the system does not allow it, they are equals. */
+function preferred(): void {
+  try {
+    setPriority(-5);
+  } catch {
+    // only root, or who has CAP_SYS_NICE, may
   }
 }
 
