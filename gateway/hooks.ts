@@ -14,31 +14,56 @@ import { aim } from './targets.ts';
 /** POST /hooks/NAME: authenticate, read, map to targets, store, bring to the incidents, answer. */
 export function hooks(app: FastifyInstance, gateway: Gateway): void {
   const { metrics } = gateway;
-  for (const [name, source] of Object.entries(gateway.config.sources))
+  for (const [name, source] of Object.entries(gateway.config.sources)) {
+    const limit = app.createRateLimit({ max: source.perMinute, timeWindow: minuteMs, keyGenerator: () => name });
+    const within: Within = async (request) => {
+      const counted = await limit(request);
+      return counted.isAllowed || !counted.isExceeded ? undefined : counted.ttlInSeconds;
+    };
     app.post(
       `/hooks/${name}`,
       {
         bodyLimit: mostBytes,
-        config: { rateLimit: { max: source.perMinute, timeWindow: 60_000 } },
+        // Before anything is proved, and by address, which senders behind one proxy share: far from what they may send.
+        config: { rateLimit: { max: 10 * source.perMinute, timeWindow: minuteMs } },
+        errorHandler: (error) => {
+          metrics.deliveries.inc({ source: name, outcome: refusals[error.statusCode ?? 500] ?? 'failed' });
+          throw error;
+        },
       },
       async (request, reply) => {
         const stop = metrics.answers.startTimer();
-        const { status, outcome, answer } = await received(gateway, name, source, request);
+        const { status, outcome, answer, after } = await received(gateway, name, source, request, within);
         metrics.deliveries.inc({ source: name, outcome });
-        if (status === 503) reply.header('retry-after', '5');
+        if (after !== undefined) reply.header('retry-after', String(after));
         stop();
         return reply.code(status).send(answer);
       },
     );
+  }
 }
+
+const minuteMs = 60_000;
+const refusals: Record<number, string> = { 413: 'too-large', 429: 'limited' };
+
+/** Counts a message that is proved to be of its source. @returns in how many seconds it may send more, where it sent too many */
+type Within = (request: FastifyRequest) => Promise<number | undefined>;
 
 interface Answer {
   status: number;
   outcome: string;
   answer: object;
+  /** Seconds after which it may be sent again. */
+  after?: number;
 }
 
-async function received(gateway: Gateway, name: string, source: Source, request: FastifyRequest): Promise<Answer> {
+async function received(
+  gateway: Gateway,
+  name: string,
+  source: Source,
+  request: FastifyRequest,
+  within: Within,
+): Promise<Answer> {
   const { inbox, log } = gateway;
   const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   let secrets: string[];
@@ -47,7 +72,7 @@ async function received(gateway: Gateway, name: string, source: Source, request:
   } catch (error) {
     if (!(error instanceof SecretError)) throw error;
     log.error({ source: name, why: error.message }, 'nobody can be authenticated');
-    return { status: 503, outcome: 'failed', answer: { error: 'this source is not configured completely' } };
+    return { status: 503, outcome: 'failed', answer: { error: 'this source is not configured completely' }, after: 60 };
   }
   const read = taken(
     name,
@@ -62,6 +87,13 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     return { status: 401, outcome: 'forged', answer: { error: 'not authenticated' } };
   }
   const kind = kinds[source.kind];
+  const after = await within(request);
+  if (after !== undefined) {
+    log.warn({ source: name, perMinute: source.perMinute }, 'too many messages');
+    // Who sends again on 503 may take 429 for final, as Alertmanager does.
+    const status = kind.retries ? 503 : 429;
+    return { status, outcome: 'limited', answer: { error: `more than ${source.perMinute} messages a minute` }, after };
+  }
   const { letters, none } = lettersOf(read.alerts, source);
   const told = [read.ignored, ...none].filter((why) => why !== undefined);
   if (told.length) log.info({ source: name, why: told.slice(0, 20) }, 'not all of a message concerns a target');
@@ -82,8 +114,10 @@ async function received(gateway: Gateway, name: string, source: Source, request:
     if (!(error instanceof Unreachable)) throw error;
     log.warn({ source: name, why: error.message }, 'Temporal does not answer');
     if (!kind.retries) return waits;
-    await inbox.refuse(delivery.id);
-    return { status: 503, outcome: 'unavailable', answer: { error: 'try again: undrop cannot reach its engine' } };
+    // An earlier copy may have been acknowledged while the engine was slow; that one is kept.
+    if (known === 'new') await inbox.refuse(delivery.id);
+    const answer = { error: 'try again: undrop cannot reach its engine' };
+    return { status: 503, outcome: 'unavailable', answer, after: 5 };
   }
 }
 

@@ -5,7 +5,7 @@ export class Metrics {
   readonly registry = new Registry();
   readonly deliveries = new Counter({
     name: 'undrop_deliveries_total',
-    help: 'Messages of incident tooling by what became of them: accepted, queued, repeated, ignored, unmapped, forged, limited, unavailable, failed',
+    help: 'Messages of incident tooling by what became of them: accepted, queued, repeated, ignored, unmapped, forged, limited, too-large, unavailable, failed',
     labelNames: ['source', 'outcome'] as const,
     registers: [this.registry],
   });

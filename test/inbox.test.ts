@@ -68,6 +68,18 @@ function promises(name: string, databaseUrl: () => string | undefined): void {
     expect(await site.problems('later')).toEqual(once(['later']));
   }, 120_000);
 
+  test('what was acknowledged while the engine was slow is kept, though a copy of it was refused later', async () => {
+    await until('the inbox is empty', async () => (await gateway.waiting()) === 0, back);
+    site.temporal.hang();
+    expect(await gateway.send(alert('slow'))).toMatchObject({ status: 202 });
+    await site.temporal.kill();
+    await until('the gateway has noticed', async () => (await gateway.send(alert('slow'))).status === 503);
+    expect(await gateway.waiting()).toBe(1);
+    await site.temporal.start();
+    await until('what was kept is delivered', async () => (await site.problems('slow'))['slow'], back);
+    expect(await site.problems('slow')).toEqual(once(['slow']));
+  }, 120_000);
+
   test('what is resolved stays so, though the news that it fires came out of the inbox after that', async () => {
     const flaps = numbered('flap', 10);
     await site.temporal.kill();
@@ -91,6 +103,24 @@ function promises(name: string, databaseUrl: () => string | undefined): void {
     await until('both are told', async () => (await site.problems('first', 'b->a'))['first']?.endsWith('2x'));
     expect(await site.problems('first', 'b->a')).toEqual(once(['first'], 'resolved 2x'));
   }, 120_000);
+
+  if (name === 'files')
+    test('who sends too much is told when to go on; forged messages take nothing of its share', async () => {
+      const few = (problem: string) => ({ ...alert(problem), path: '/hooks/few' });
+      for (const one of numbered('forged', 15)) expect((await gateway.send(few(one), true)).status).toBe(401);
+      for (const one of numbered('few', 2)) expect([200, 202]).toContain((await gateway.send(few(one))).status);
+      const { status, retryAfter } = await gateway.send(few('few-2'));
+      expect(status).toBe(503); // Alertmanager gives up where it is told 429
+      expect(Number(retryAfter)).toBeGreaterThan(0);
+      for (const one of numbered('forged', 10)) await gateway.send(few(one), true);
+      expect((await gateway.send(few('forged'), true)).status).toBe(429);
+      expect((await gateway.send({ ...alert('x'.repeat(300_000)), path: '/hooks/alerts' })).status).toBe(413);
+      const counted = async (source: string, outcome: string): Promise<number> =>
+        gateway.metric(`undrop_deliveries_total{source="${source}",outcome="${outcome}"}`);
+      expect(await counted('few', 'limited')).toBeGreaterThanOrEqual(2);
+      expect(await counted('alerts', 'too-large')).toBe(1);
+      expect(Object.keys(await site.problems('few'))).not.toContain('few-2');
+    });
 
   if (name === 'postgres')
     test('two gateways over one database deliver each alert once, also those that came to both', async () => {

@@ -35,7 +35,12 @@ export async function api(app: FastifyInstance, gateway: Gateway): Promise<void>
           version: '1',
           description: 'Finds out why UDP datagrams go missing, proves it, and fixes it once people have approved.',
         },
-        components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+        // OpenAPI 3.0 has no word for the other way, a client's certificate.
+        components: {
+          securitySchemes: {
+            token: { type: 'http', scheme: 'bearer', description: 'or a certificate of `tls.clientCa`' },
+          },
+        },
         security: [{ token: [] }],
       },
       transform: jsonSchemaTransform,

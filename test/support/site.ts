@@ -57,7 +57,11 @@ export class Site {
     const auth = { scheme: 'bearer', secrets: [{ env: 'UNDROP_T_TOKEN' }] };
     writeFileSync(config, stringify({
       listen: { port }, incidents: { windowSeconds: 1, propose: false },
-      sources: { events: { kind: 'cloudevents', auth, targets }, alerts: { kind: 'alertmanager', auth, targets } },
+      sources: {
+        events: { kind: 'cloudevents', auth, targets },
+        alerts: { kind: 'alertmanager', auth, targets },
+        few: { kind: 'alertmanager', auth, targets, perMinute: 2 },
+      },
     })); // prettier-ignore
     const start = (): Command =>
       this.commands.start(['gateway', '-i', join(this.folder, 'undrop.yaml'), '-c', config, '--log-level', 'error'], this.env); // prettier-ignore
@@ -113,8 +117,12 @@ export class Process {
     await this.command?.ended;
   }
 
-  async send({ path, body }: { path: string; body: object }): Promise<{ status: number; retryAfter: string | null }> {
-    const answer = await fetch(`${this.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  async send(
+    { path, body }: { path: string; body: object },
+    forged = false,
+  ): Promise<{ status: number; retryAfter: string | null }> {
+    const shown = forged ? { ...headers, authorization: 'Bearer forged' } : headers;
+    const answer = await fetch(`${this.url}${path}`, { method: 'POST', headers: shown, body: JSON.stringify(body) });
     await answer.arrayBuffer();
     return { status: answer.status, retryAfter: answer.headers.get('retry-after') };
   }
@@ -124,7 +132,12 @@ export class Process {
   }
 
   async waiting(): Promise<number> {
-    const text = await (await fetch(`${this.url}/metrics`)).text();
-    return Number(/^undrop_inbox_waiting (\d+)$/m.exec(text)?.[1]);
+    return this.metric('undrop_inbox_waiting');
+  }
+
+  /** @param name of one metric, with its labels as the page writes them */
+  async metric(name: string): Promise<number> {
+    const lines = (await (await fetch(`${this.url}/metrics`)).text()).split('\n');
+    return Number(lines.find((one) => one.startsWith(`${name} `))?.slice(name.length + 1));
   }
 }

@@ -23,6 +23,11 @@ export class Temporal {
     await answers(this.port);
   }
 
+  /** It takes connections, and answers nothing, until it is killed. */
+  hang(): void {
+    this.child?.kill('SIGSTOP');
+  }
+
   async kill(): Promise<void> {
     const { child } = this;
     this.child = undefined;
