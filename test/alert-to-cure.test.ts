@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import type { Session } from '../cli/session.ts';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { newKey, sshKey } from '../activities/signature.ts';
 import { type IncidentProgress, incidentId } from '../domain/incident.ts';
-import type { Serving } from '../gateway/serve.ts';
 import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
 import { Alerting, asked, rules } from './support/alerting.ts';
-import { openGateway } from './support/gateway.ts';
+import { type Command, Commands } from './support/commands.ts';
 import { inside, real } from './support/machine.ts';
 import { Browser, Provider, freePort } from './support/people.ts';
 import { Person, Road, approvalBy } from './support/road.ts';
@@ -57,23 +58,24 @@ real(
   'apt-get',
   'dpkg',
   'chromium',
-)('from a real fault over real senders to the cure', () => {
+)('from a real fault over real senders to the cure, by `undrop dev`', () => {
   const road = new Road();
+  const commands = new Commands();
+  const inventory = labInventory('netns');
   let alerting: Alerting;
-  let gateway: Serving;
-  let session: Session;
+  let dev: Command;
+  let url = '';
   let exporters: Record<string, string>;
   let prometheus = '';
 
   const incident = async (): Promise<IncidentProgress | undefined> =>
-    session.engine.client.workflow
-      .getHandle(incidentId(session.inventory.name, fault.target))
+    road.engine.client.workflow
+      .getHandle(incidentId(inventory.name, fault.target))
       .query<IncidentProgress>('progress')
       .catch(() => undefined);
   const alerts = async () => asked(prometheus, 'ALERTS{alertstate="firing"}');
 
   beforeAll(async () => {
-    Object.assign(process.env, { UNDROP_T_TOKEN: token, UNDROP_T_CLIENT: provider.secret });
     alerting = new Alerting();
     await up('netns');
     // Users of a service on h2, for at most ten minutes.
@@ -84,11 +86,20 @@ real(
     );
     await road.open();
     const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
+    url = `http://127.0.0.1:${port}`;
     provider.redirects.push(`${url}/callback`);
     await provider.open();
-    const inventory = { ...labInventory('netns'), approval: approvalBy([alice]) };
-    ({ gateway, session } = await openGateway(road, configText(url, port), inventory));
+    // The gateway's key, which it would else make at its first start: the inventory has to trust it.
+    const made = newKey();
+    const key = `${sshKey(made).type} ${sshKey(made).getPublicSSH().toString('base64')}`;
+    writeFileSync(join(road.data, 'gateway-key'), made, { mode: 0o600 });
+    const config = join(road.data, 'gateway.yaml');
+    writeFileSync(config, configText(url, port));
+    const approval = { ...approvalBy([alice]), gateways: [{ name: 'gateway', key }] };
+    const words = ['dev', '-c', config, '-i', road.file({ ...inventory, approval }), '--log-level', 'error'];
+    dev = commands.start(words, { UNDROP_T_TOKEN: token, UNDROP_T_CLIENT: provider.secret });
+    await dev.says('listening');
+    expect(dev.stdout).not.toContain('do not count yet');
     exporters = Object.fromEntries(
       await Promise.all(nodes.map(async (node) => [node, await alerting.exporter(`undrop-${node}`)] as const)),
     );
@@ -97,7 +108,7 @@ real(
   }, 300_000);
   afterAll(async () => {
     await alerting?.close();
-    await gateway?.close();
+    await commands.end();
     await provider.close();
     await road.close();
     await down('netns');
@@ -140,7 +151,7 @@ real(
 
       const browser = await Browser.open({ phone: true });
       try {
-        await browser.signIn(`${gateway.address}/`, 'alice-at-idp');
+        await browser.signIn(`${url}/`, 'alice-at-idp');
         await browser.sees('UDP datagrams a second');
         await browser.follows(/^\d{8}-\d{4}-/);
         await browser.sees('OFFLOAD-CSUM-TX at h1');
@@ -149,7 +160,7 @@ real(
       } finally {
         await browser.close();
       }
-      const remediation = session.engine.client.workflow.getHandle(`remediate/${known.runs[0]?.run}`);
+      const remediation = road.engine.client.workflow.getHandle(`remediate/${known.runs[0]?.run}`);
       expect(await remediation.result()).toMatchObject({ decisions: [{ principal: 'alice', via: 'gateway' }] });
 
       expect(inside('undrop-h1', 'ethtool -k eth0')).toContain('tx-checksum-ip-generic: off');
@@ -157,6 +168,8 @@ real(
       await until('the incident is resolved', async () => (await incident())?.phase === 'resolved', 30_000);
       expect(await alerts()).toEqual({});
       expect((await incident())?.runs).toHaveLength(1);
+      dev.kill('SIGINT');
+      expect(await dev.ended).toBe(0);
     } finally {
       await heal(fault);
     }
