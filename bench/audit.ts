@@ -14,7 +14,7 @@ import { Inventory } from '../domain/inventory.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { type Engine, openEngine } from '../worker/engine.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { installRivals, runRivals } from './audit-rivals.ts';
 import { insideNamespaces, startTargets, writeInventory } from './audit-targets.ts';
 import { median, root, row } from './measure.ts';

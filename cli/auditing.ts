@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { AuditInput, AuditProgress, AuditRecord, AuditResult } from '../domain/audit.ts';
 import { Audit, type Profile } from '../domain/audit-profile.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { followed } from './following.ts';
 import { newRun, taskTimeout } from '../client/start.ts';
 import { UserError, exit, progress } from './output.ts';

@@ -101,7 +101,7 @@ export async function readBundle(name: string): Promise<Bundle> {
 
 async function bundleOfRun(run: string): Promise<Bundle> {
   const [{ evidenceStore }, { runsFolder }] = await Promise.all([
-    import('../worker/worker.ts'),
+    import('../worker/evidence.ts'),
     import('../worker/paths.ts'),
   ]);
   const plain = /^[\w-]+$/.test(run);

@@ -1,10 +1,9 @@
 import { loadPolicy } from '../activities/policy.ts';
 import { needed, outcome } from '../domain/approval.ts';
-import type { Inventory, KubernetesSpec } from '../domain/inventory.ts';
+import { type Inventory, type KubernetesSpec, taskQueueOf } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { type Engine, openEngine } from '../worker/engine.ts';
 import { dataFolder } from '../worker/paths.ts';
-import { taskQueueOf } from '../worker/worker.ts';
 import type { Finding } from './commands/doctor.ts';
 import { whoami } from './identity.ts';
 import { progress } from './output.ts';

@@ -1,6 +1,6 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Inventory } from '../domain/inventory.ts';
+import { type Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { dataFolder } from '../worker/paths.ts';
 import type { Engine } from '../worker/engine.ts';
 import { UserError, clearProgress, exit, progress } from './output.ts';
@@ -28,10 +28,7 @@ export type Work = 'worker' | 'reader' | 'client';
  */
 export async function openSession(inventory: Inventory, work: Work = 'worker'): Promise<Session> {
   progress('starting');
-  const [{ openEngine }, { startWorker, taskQueueOf }] = await Promise.all([
-    import('../worker/engine.ts'),
-    import('../worker/worker.ts'),
-  ]);
+  const { openEngine } = await import('../worker/engine.ts');
   const engine = await openEngine(progress).catch((error: unknown) => {
     throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
   });
@@ -39,7 +36,9 @@ export async function openSession(inventory: Inventory, work: Work = 'worker'): 
   if (work !== 'client' && !engine.embedded) await requireWorker(engine, taskQueue);
   const worker =
     work !== 'client' && engine.embedded
-      ? await startWorker(engine, inventory, logToFile(), { acts: work === 'worker' })
+      ? await (
+          await import('../worker/worker.ts')
+        ).startWorker(engine, inventory, logToFile(), { acts: work === 'worker' })
       : undefined;
   clearProgress();
   return {

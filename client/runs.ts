@@ -2,7 +2,7 @@ import { defineSearchAttributeKey } from '@temporalio/common';
 import { isGone } from '../domain/errors.ts';
 import { type DiagnoseResult, type RemediateResult, runName } from '../domain/runs.ts';
 import type { Conclusion } from '../domain/verdict.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { UserError, failureOf } from './errors.ts';
 import type { Reach } from './start.ts';
 

@@ -161,6 +161,10 @@ export const Inventory = z
   });
 
 export type Inventory = z.infer<typeof Inventory>;
+
+/** Workflows of one inventory are worked on by workers that have this inventory. */
+export const taskQueueOf = ({ name }: Pick<Inventory, 'name'>): string => `undrop-${name}`;
+
 export type KubernetesSpec = z.infer<typeof Kubernetes>;
 export type ShellSpec = z.infer<typeof ShellSpec>;
 export type Keep = z.infer<typeof Keep>;

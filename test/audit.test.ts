@@ -9,7 +9,7 @@ import { createSchedule, scheduleOf, schedules, trigger } from '../cli/schedulin
 import type { Session } from '../cli/session.ts';
 import type { AuditInput, AuditRecord, AuditResult, AuditRow } from '../domain/audit.ts';
 import { Inventory } from '../domain/inventory.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { record, replayed } from './support/histories.ts';
 import { Namespaces, inside, real, sh } from './support/machine.ts';

@@ -10,7 +10,7 @@ import { type Serving, serve } from '../gateway/serve.ts';
 import { knownRuns } from '../client/runs.ts';
 import type { Session } from '../cli/session.ts';
 import { loadRunbook } from '../runbooks/load.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { type Asked, Authority, type Issued, ask } from './support/certificates.ts';
 import { real } from './support/machine.ts';
 import { Road } from './support/road.ts';

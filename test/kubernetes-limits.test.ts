@@ -10,7 +10,7 @@ import type { Session } from '../cli/session.ts';
 import type { Inventory } from '../domain/inventory.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { inLab, kubeconfig, labInventory } from '../lab/lab.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { real } from './support/machine.ts';
 import { LabRoad } from './support/lab-road.ts';
 import { diagnosed } from './support/road.ts';

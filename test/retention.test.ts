@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { EvidenceStore } from '../activities/store.ts';
-import { Inventory } from '../domain/inventory.ts';
+import { Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { type OpenRuns, openRuns, retain, sweep, sweepDaily } from '../worker/retention.ts';
-import { taskQueueOf } from '../worker/worker.ts';
 import { Road } from './support/road.ts';
 import { until } from './support/until.ts';
 

@@ -15,22 +15,17 @@ import {
 } from '@temporalio/worker';
 import { Observers } from '../activities/deps.ts';
 import { createActivities } from '../activities/index.ts';
-import { EvidenceStore } from '../activities/store.ts';
-import type { Inventory } from '../domain/inventory.ts';
+import { type Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import type { Engine } from './engine.ts';
 import { ledgerOf } from './ledger.ts';
 import { keepWarm } from './warm.ts';
-import { auditsFolder, cacheFolder, evidenceFolder, runsFolder } from './paths.ts';
+import { evidenceStore } from './evidence.ts';
+import { auditsFolder, cacheFolder, runsFolder } from './paths.ts';
 import { retain } from './retention.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/** Workflows of one inventory are worked on by workers that have this inventory. */
-export const taskQueueOf = (inventory: Inventory): string => `undrop-${inventory.name}`;
-
-export const evidenceStore = (): EvidenceStore => new EvidenceStore(evidenceFolder());
 
 export interface RunningWorker {
   /** Lets activities in progress end, then stops. */

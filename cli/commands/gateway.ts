@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { Command } from 'commander';
+import { taskQueueOf } from '../../domain/inventory.ts';
 import { FileError } from '../../domain/yaml.ts';
 import { inventoryOption } from '../command.ts';
 import { readInventory } from '../inventory.ts';
@@ -40,10 +41,10 @@ export const dev = serving('dev')
 
 async function run({ inventory: file, config: path, logLevel }: Options, withWorker: boolean): Promise<void> {
   const inventory = await readInventory(file);
-  const [{ openEngine }, { evidenceStore, startWorker, taskQueueOf }, { parseConfig }, { serve }, { loadRunbook }, { dataFolder }] =
+  const [{ openEngine }, { evidenceStore }, { parseConfig }, { serve }, { loadRunbook }, { dataFolder }] =
     await Promise.all([
       import('../../worker/engine.ts'),
-      import('../../worker/worker.ts'),
+      import('../../worker/evidence.ts'),
       import('../../gateway/config.ts'),
       import('../../gateway/serve.ts'),
       import('../../runbooks/load.ts'),
@@ -58,7 +59,9 @@ async function run({ inventory: file, config: path, logLevel }: Options, withWor
   const log = ({ level, message, meta }: { level: string; message: string; meta?: unknown }): void => {
     process.stderr.write(`${new Date().toISOString()} ${level} ${message} ${JSON.stringify(meta ?? {})}\n`);
   };
-  const worker = withWorker ? await startWorker(engine, inventory, log, { level: 'WARN' }) : undefined;
+  const worker = withWorker
+    ? await (await import('../../worker/worker.ts')).startWorker(engine, inventory, log, { level: 'WARN' })
+    : undefined;
   const interrupted = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });

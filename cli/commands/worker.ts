@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { taskQueueOf } from '../../domain/inventory.ts';
 import { inventoryOption } from '../command.ts';
 import { readInventory } from '../inventory.ts';
 import { UserError, exit, paint, print, progress } from '../output.ts';
@@ -18,7 +19,7 @@ Examples:
   )
   .action(async ({ inventory: file }: { inventory?: string }) => {
     const inventory = await readInventory(file);
-    const [{ openEngine }, { startWorker, taskQueueOf }] = await Promise.all([
+    const [{ openEngine }, { startWorker }] = await Promise.all([
       import('../../worker/engine.ts'),
       import('../../worker/worker.ts'),
     ]);

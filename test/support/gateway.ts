@@ -3,7 +3,7 @@ import type { Inventory } from '../../domain/inventory.ts';
 import { parseConfig } from '../../gateway/config.ts';
 import { type Serving, serve } from '../../gateway/serve.ts';
 import { loadRunbook } from '../../runbooks/load.ts';
-import { evidenceStore } from '../../worker/worker.ts';
+import { evidenceStore } from '../../worker/evidence.ts';
 import type { Road } from './road.ts';
 
 /**

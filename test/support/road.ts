@@ -10,11 +10,11 @@ import { awaitPlan } from '../../client/plans.ts';
 import { startRemediation } from '../../client/start.ts';
 import type { Session } from '../../cli/session.ts';
 import type { Decision } from '../../domain/approval.ts';
-import type { Inventory } from '../../domain/inventory.ts';
+import { type Inventory, taskQueueOf } from '../../domain/inventory.ts';
 import type { SignedPlan } from '../../domain/plan.ts';
 import type { DiagnoseResult, RemediateInput, RemediateResult } from '../../domain/runs.ts';
 import { type Engine, openEngine } from '../../worker/engine.ts';
-import { type RunningWorker, startWorker, taskQueueOf } from '../../worker/worker.ts';
+import { type RunningWorker, startWorker } from '../../worker/worker.ts';
 import { processesWith, until } from './until.ts';
 
 /** A person with an ssh key of their own. */
