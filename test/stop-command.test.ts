@@ -163,6 +163,10 @@ real(
         cause: { cause: { message: expect.stringMatching(/everything was stopped by dora .*no, still/) } },
       });
       expect(await currentStop(session)).toMatchObject({ by: 'dora' });
+      const again = stop();
+      expect(await again.ended).toBe(0);
+      expect(again.stdout).toContain('stopped  nothing new begins');
+      expect(again.stdout).not.toContain('no worker');
       await killed(started);
     }, 60_000);
 
@@ -178,6 +182,7 @@ real(
       expect(await stopping.ended).toBe(3);
       expect(JSON.parse(stopping.stdout)).toMatchObject({
         stopped: true,
+        worker: true,
         done: expect.arrayContaining([expect.objectContaining({ id: waiting.workflowId, outcome: 'open' })]),
         held: [expect.objectContaining({ id: change.id })],
         unseen: [],
@@ -205,7 +210,9 @@ real(
       writeFileSync(file, stringify({ name: 'clinic', kubernetes: { kubeconfig } }));
       const stopping = commands.start(['stop', '--reason', reason, '-i', file]);
       expect(await stopping.ended).toBe(3);
-      expect(stopping.stdout).toMatch(/\n {2}every node: not looked at \(.*ECONNREFUSED.*\); their own timers revert/);
+      expect(stopping.stdout).toMatch(
+        /\n {2}every node: not looked at \(.*ECONNREFUSED.*\); a node's own timer reverts/,
+      );
       expect(stopping.stdout).not.toContain('no node holds');
     }, 60_000);
   });

@@ -57,7 +57,7 @@ Example:
       if (done instanceof Error) return await notStopped(inventory, done, json);
       const unsettled = done.some(({ outcome }) => ['open', 'failed', 'unknown'].includes(outcome));
       const remains = unsettled || !there ? await heldOnNodes(inventory) : { held: [], unseen: [] };
-      if (json) printJson({ stopped: true, done, ...remains });
+      if (json) printJson({ stopped: true, worker: there, done, ...remains });
       else {
         done.forEach(show);
         print(`${paint.bold('stopped')}  nothing new begins until \`undrop resume\``);
@@ -125,7 +125,7 @@ function showRemains({ held, unseen }: Remains): void {
   // Hundreds of nodes may have one reason.
   for (const [why, rows] of Map.groupBy(unseen, (one) => one.why))
     print(
-      `  ${rows.map(({ node }) => node).join(', ')}: not looked at (${why}); their own timers revert what they hold`,
+      `  ${rows.map(({ node }) => node).join(', ')}: not looked at (${why}); a node's own timer reverts what it holds`,
     );
   if (held.length === 0 && unseen.length === 0) print('  no node holds an unconfirmed change');
 }
