@@ -92,6 +92,7 @@ real(
       const resuming = undrop('resume');
       expect(await resuming.ended).toBe(0);
       expect(await currentStop(session)).toBe(undefined);
+      rmSync(`/run/undrop/${signed.plan.run}-omega-${signed.digest.slice(0, 12)}`, { recursive: true });
     }, 180_000);
   });
 
