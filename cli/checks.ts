@@ -1,4 +1,5 @@
 import { loadPolicy } from '../activities/policy.ts';
+import { hasWorker, withoutWorker } from '../client/workers.ts';
 import { needed, outcome } from '../domain/approval.ts';
 import { type Inventory, type KubernetesSpec, taskQueueOf } from '../domain/inventory.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
@@ -7,7 +8,6 @@ import { dataFolder } from '../worker/paths.ts';
 import type { Finding } from './commands/doctor.ts';
 import { whoami } from './identity.ts';
 import { progress } from './output.ts';
-import { hasWorker, withoutWorker } from './session.ts';
 import { strangersOf } from './trying.ts';
 
 /** Whether Temporal answers; where it is the embedded one, it is started for that. Elsewhere there must be a worker too. */

@@ -1,5 +1,6 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasWorker, withoutWorker } from '../client/workers.ts';
 import { type Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { dataFolder } from '../worker/paths.ts';
 import type { Engine } from '../worker/engine.ts';
@@ -13,8 +14,6 @@ export interface Session {
   close(): Promise<void>;
 }
 
-/** A worker's poll comes back after a minute at the latest. */
-const aliveSeconds = 75;
 /** How long a worker somewhere else may take to show itself. */
 const workerMs = 10_000;
 
@@ -32,22 +31,22 @@ export async function openSession(inventory: Inventory, work: Work = 'worker'): 
   const engine = await openEngine(progress).catch((error: unknown) => {
     throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
   });
-  const taskQueue = taskQueueOf(inventory);
-  if (work !== 'client' && !engine.embedded) await requireWorker(engine, taskQueue);
-  const worker =
-    work !== 'client' && engine.embedded
-      ? await (
-          await import('../worker/worker.ts')
-        ).startWorker(engine, inventory, logToFile(), { acts: work === 'worker' })
-      : undefined;
+  const session = { engine, taskQueue: taskQueueOf(inventory), inventory, close: async () => engine.close() };
+  if (work !== 'client' && !engine.embedded) await requireWorker(engine, session.taskQueue);
+  const opened = work !== 'client' && engine.embedded ? await withWorker(session, work === 'worker') : session;
   clearProgress();
+  return opened;
+}
+
+/** The same session, with a worker in this process until it is closed. @param acts whether it touches nodes */
+export async function withWorker(session: Session, acts = true): Promise<Session> {
+  const { startWorker } = await import('../worker/worker.ts');
+  const worker = await startWorker(session.engine, session.inventory, logToFile(), { acts });
   return {
-    engine,
-    taskQueue,
-    inventory,
+    ...session,
     close: async () => {
-      await worker?.stop();
-      await engine.close();
+      await worker.stop();
+      await session.close();
     },
   };
 }
@@ -61,23 +60,6 @@ async function requireWorker(engine: Engine, taskQueue: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
-
-/** Whether a worker asks this server for work of the queue. */
-export async function hasWorker({ client, connection }: Engine, taskQueue: string): Promise<boolean> {
-  const { pollers } = await client.workflowService.describeTaskQueue({
-    namespace: connection.namespace,
-    taskQueue: { name: taskQueue },
-    taskQueueType: 1,
-  });
-  // Temporal lists a poller for minutes after its worker has died.
-  return (pollers ?? []).some(({ lastAccessTime }) => {
-    const seconds = Number(lastAccessTime?.seconds ?? 0);
-    return Date.now() / 1000 - seconds < aliveSeconds;
-  });
-}
-
-export const withoutWorker = ({ address }: Engine, taskQueue: string): string =>
-  `no worker for this inventory at ${address} (queue ${taskQueue}): start one with \`undrop worker\``;
 
 /** The SDK's warnings are for whoever looks for them, not for the user's screen. */
 function logToFile(): (entry: { level: string; message: string; meta?: unknown }) => void {

@@ -18,3 +18,5 @@ const named = (name: string) => (error: unknown): boolean => error instanceof Er
 export const isTaken = named('WorkflowExecutionAlreadyStartedError');
 /** Temporal knows no such workflow, or it has ended. */
 export const isGone = named('WorkflowNotFoundError');
+/** It has ended otherwise than with a result: failed, cancelled, terminated or timed out. */
+export const isEnded = named('WorkflowFailedError');

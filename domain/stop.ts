@@ -16,7 +16,7 @@ export interface Stopped {
   /** Id of the workflow, or of the node's journal. */
   id: string;
   kind: 'run' | 'change' | 'schedule';
-  /** How it stands now: cancelled, reverted, confirmed (it had been verified before), paused, open. */
+  /** How it stands now: cancelled, reverted, confirmed (it had been verified before), paused, open, failed (not stopped). */
   outcome: string;
   says: string;
   /** Values read back from the node. */

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { decide } from '../client/plans.ts';
+import { heldOnNodes } from '../cli/held.ts';
 import { followRemediation } from '../cli/remediating.ts';
 import type { Session } from '../cli/session.ts';
 import { radiusOf } from '../activities/radius.ts';
@@ -169,12 +170,14 @@ until_ok 20 asks`); // prettier-ignore
       const before = Number(await value());
       const key = 'net.netfilter.nf_conntrack_udp_timeout';
       const held = { id: `t-${process.pid}-pod`, token: 'test' };
-      await guard.arm(site, held, 8, [{ kind: 'sysctl.set', key, before, after: before + 7 }]);
+      await guard.arm(site, held, 15, [{ kind: 'sysctl.set', key, before, after: before + 7 }]);
       await guard.apply(site, held, 0);
       expect(await value()).toBe(String(before + 7));
+      // Whoever cannot reach the engine in this moment still hears of it.
+      expect((await heldOnNodes(inventory)).held.map(({ id }) => id)).toContain(held.id);
       await inLab('kubernetes', 'kubectl -n undrop delete pod -l app.kubernetes.io/component=changer --grace-period=0 --force 2>/dev/null'); // prettier-ignore
       expect(await value()).toBe(String(before + 7));
-      await until('the node has put it back', async () => (await value()) === String(before), 15_000);
+      await until('the node has put it back', async () => (await value()) === String(before), 25_000);
     } finally {
       await shells.close();
     }

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
+import { innermost } from '../../domain/errors.ts';
 import type { Inventory } from '../../domain/inventory.ts';
 import type { Stopped } from '../../domain/stop.ts';
 import { inventoryOption, jsonOption } from '../command.ts';
+import type { Remains } from '../held.ts';
 import { readInventory } from '../inventory.ts';
 import { UserError, clearProgress, exit, paint, print, printJson, progress } from '../output.ts';
 
@@ -21,7 +23,8 @@ export const stop = new Command('stop')
     `
 Runs, incidents and audits are cancelled, schedules paused, changes that are not confirmed reverted, with the values read
 back. Changes that were confirmed stay; \`undrop rollback\` undoes them. It holds until \`undrop resume\`.
-Where the engine cannot be reached, the nodes' own timers do it: the command asks each node, and says what remains.
+Where the engine cannot be reached, nothing is stopped; where no worker is there, nothing new begins, but nobody reverts.
+In both cases the nodes' own timers put back what is not confirmed: the command asks each node, and says what remains.
 
 Example:
   undrop stop --reason 'loss got worse since 02:10'
@@ -29,25 +32,42 @@ Example:
   )
   .action(async ({ inventory: file, reason = '', json }: Options) => {
     const inventory = await readInventory(file);
-    const [{ openSession }, { stopEverything }, { whoami }] = await Promise.all([
-      import('../session.ts'),
-      import('../../client/stop.ts'),
-      import('../identity.ts'),
-    ]);
-    const opened = await openSession(inventory, 'worker').catch((error: unknown) => error);
-    if (opened instanceof Error) return withoutEngine(inventory, opened, json);
-    const session = opened as Awaited<ReturnType<typeof openSession>>;
+    const [{ openSession, withWorker }, { stopEverything }, { hasWorker, withoutWorker }, { heldOnNodes }, { whoami }] =
+      await Promise.all([
+        import('../session.ts'),
+        import('../../client/stop.ts'),
+        import('../../client/workers.ts'),
+        import('../held.ts'),
+        import('../identity.ts'),
+      ]);
+    const by = await whoami(inventory);
+    const opened = await openSession(inventory, 'client').catch((error: unknown) => error);
+    if (opened instanceof Error) return notStopped(inventory, opened, json);
+    let session = opened as Awaited<ReturnType<typeof openSession>>;
+    const { engine, taskQueue } = session;
+    let there = false;
     try {
-      const by = await whoami(inventory);
-      const done = await stopEverything(session, { by, reason, at: Date.now() }, progress);
+      const done = await stopEverything(session, { by, reason, at: Date.now() }, progress, async () => {
+        // Interrupted runs go on as soon as there is a worker: not before the switch is set and they are cancelled.
+        if (engine.embedded) session = await withWorker(session);
+        there = engine.embedded || (await hasWorker(engine, taskQueue));
+        return there;
+      }).catch((error: unknown) => new Error(innermost(error)));
       clearProgress();
-      if (json) printJson({ stopped: true, done });
+      if (done instanceof Error) return await notStopped(inventory, done, json);
+      const unsettled = done.some(({ outcome }) => ['open', 'failed', 'unknown'].includes(outcome));
+      const remains = unsettled || !there ? await heldOnNodes(inventory) : { held: [], unseen: [] };
+      if (json) printJson({ stopped: true, worker: there, done, ...remains });
       else {
         done.forEach(show);
         print(`${paint.bold('stopped')}  nothing new begins until \`undrop resume\``);
+        if (!there)
+          print(
+            `${withoutWorker(engine, taskQueue)}. Until then what runs does not end, and only nodes' own timers put values back`,
+          );
+        if (unsettled || !there) showRemains(remains);
       }
-      if (done.some(({ outcome }) => ['open', 'stuck', 'conflict', 'unknown'].includes(outcome)))
-        process.exitCode = exit.failed;
+      if (done.some(isBad) || remains.held.length + remains.unseen.length > 0) process.exitCode = exit.failed;
     } finally {
       await session.close();
     }
@@ -72,29 +92,40 @@ export const resume = new Command('resume')
     }
   });
 
-function show({ id, outcome, says, proof }: Stopped): void {
-  const colour = ['open', 'stuck', 'conflict', 'unknown'].includes(outcome) ? paint.red : paint.green;
+const isBad = ({ outcome }: Stopped): boolean => ['open', 'failed', 'stuck', 'conflict', 'unknown'].includes(outcome);
+
+function show(one: Stopped): void {
+  const { id, outcome, says, proof } = one;
+  const colour = isBad(one) ? paint.red : paint.green;
   print(`  ${colour(outcome.padEnd(10))} ${id}${says ? paint.dim(`  ${says}`) : ''}`);
   for (const line of proof) print(`             ${paint.dim(`read back: ${line.slice(0, 120)}`)}`);
 }
 
-/** The engine is away: what is not confirmed reverts by itself. Each node is asked what it still holds, and until when. */
-async function withoutEngine(inventory: Inventory, why: Error, json?: true): Promise<void> {
+/** The engine did not take the stop: what is not confirmed reverts by itself. */
+async function notStopped(inventory: Inventory, why: Error, json?: true): Promise<void> {
   clearProgress();
   const { heldOnNodes } = await import('../held.ts');
-  const { held, unseen } = await heldOnNodes(inventory);
+  const remains = await heldOnNodes(inventory);
   process.exitCode = exit.failed;
-  if (json) return printJson({ stopped: false, why: why.message, held, unseen });
+  if (json) return printJson({ stopped: false, why: why.message, ...remains });
   print(`${paint.red('not stopped')}  ${why.message}`);
-  print('New runs may begin as soon as the engine is back: stop again then. Until then nobody can start any.');
+  print('New runs begin as soon as the engine is back, and now where others reach it: stop again until it is taken.');
+  showRemains(remains);
+  throw new UserError('the engine did not take the stop', exit.failed);
+}
+
+/** What nodes hold unconfirmed, and until when. */
+function showRemains({ held, unseen }: Remains): void {
   for (const { node, id, deadline, overdue } of held)
     print(
       overdue
         ? `  ${node}: ${id} should have reverted by itself at ${deadline} and did not: look at /run/undrop/${id} there`
         : `  ${node}: ${id} is not confirmed and reverts by itself at ${deadline}`,
     );
-  for (const { node, why: reason } of unseen)
-    print(`  ${node}: cannot be asked (${reason}); its own timer reverts what it holds`);
+  // Hundreds of nodes may have one reason.
+  for (const [why, rows] of Map.groupBy(unseen, (one) => one.why))
+    print(
+      `  ${rows.map(({ node }) => node).join(', ')}: not looked at (${why}); a node's own timer reverts what it holds`,
+    );
   if (held.length === 0 && unseen.length === 0) print('  no node holds an unconfirmed change');
-  throw new UserError('the engine did not take the stop', exit.failed);
 }
