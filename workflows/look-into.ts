@@ -62,11 +62,7 @@ async function startAtOnce(input: AuditInput, suspect: Suspect): Promise<string>
 }
 
 /** Whoever asked for the audit has asked for the plan that comes of it, and may not approve it. */
-function diagnosisOf(
-  { inventory, requester, propose, visible }: AuditInput,
-  { target, cause }: Suspect,
-  run: string,
-) {
+function diagnosisOf({ inventory, requester, propose, visible }: AuditInput, { target, cause }: Suspect, run: string) {
   const asked: DiagnoseInput = { inventory, target, requester, windowMs: 1500, propose: propose === true, visible };
   return {
     workflowId: `diagnose/${run}`,
