@@ -114,6 +114,10 @@ real('ip', 'python3')('diagnoses of what an audit suspects', () => {
     expect(result).toMatchObject({ cancelled: true, unreachable: [], counts: { danger: 2 }, diagnoses: [running] });
     expect(existsSync(`${result.report}/report.html`)).toBe(true);
     expect((await ran(running)).status).toBe('CANCELLED');
+    // Also the one that waited is withdrawn: a turn that nobody gives back is lost for a quarter of an hour.
+    const { events } = await handle.fetchHistory();
+    const signals = events?.map((one) => one.signalExternalWorkflowExecutionInitiatedEventAttributes?.signalName) ?? [];
+    expect(signals.filter((name) => name === 'giveBack')).toHaveLength(2);
   }, 120_000);
 
   test('whoever asked for the audit may not approve the plan that comes of it', async () => {
