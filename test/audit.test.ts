@@ -257,7 +257,9 @@ real(
       await expect(apply('{ name: a }')).rejects.toThrow(/schedules.yaml:1 schedules.0: give either every/);
       const hourly = '{ name: hourly, every: 1h, diagnose: true }';
       expect(await apply(`${hourly}, { name: nightly, cron: '0 2 * * *' }`)).toEqual([{ name: 'hourly', outcome: 'made' }, { name: 'nightly', outcome: 'made' }]); // prettier-ignore
-      expect((await is('hourly')).action).toMatchObject({ args: [{ inventory: 'audit-away', diagnose: true }] });
+      expect((await is('hourly')).action).toMatchObject({
+        args: [{ inventory: 'audit-away', requester: 'chart', diagnose: true }],
+      });
       await listed('by-hand', 'hourly', 'nightly');
       await (await scheduleOf(away, 'hourly')).handle.pause('alice: rebuilding');
       expect(await apply(hourly)).toEqual([{ name: 'hourly', outcome: 'as it was' }, { name: 'nightly', outcome: 'deleted' }]); // prettier-ignore
