@@ -127,16 +127,26 @@ function trendOf(
 
 const mostSuspects = 3;
 
-/** Dangers whose cause a diagnosis can look for: from a node that is fine to the one in danger. */
+/**
+ * Dangers whose cause a diagnosis can look for: from a node that is fine to the one in danger, each from another one where
+ * there is one. Diagnoses that share a sender would wait for each other.
+ */
 function suspectsOf(rows: readonly AuditRow[], cluster: boolean): Suspect[] {
   const end = (name: string): string => (cluster ? `node/${name}` : name);
   const calm = rows.filter(({ failed, findings }) => failed === undefined && findings.every(({ severity }) => severity !== 'danger')); // prettier-ignore
+  const used = new Set<string>();
   return rows
-    .flatMap(({ node, group, findings }): Suspect[] => {
+    .flatMap(({ node, group, findings }) => {
       const cause = findings.find((one) => one.severity === 'danger' && one.cause !== undefined)?.cause;
-      const others = calm.filter((one) => one.node !== node);
-      const from = others.find((one) => one.group === group) ?? others[0];
-      return cause === undefined || !from ? [] : [{ node, cause, target: `${end(from.node)}->${end(node)}` }];
+      return cause === undefined ? [] : [{ node, group, cause }];
     })
-    .slice(0, mostSuspects);
+    .slice(0, mostSuspects)
+    .flatMap(({ node, group, cause }): Suspect[] => {
+      const fresh = calm.filter((one) => !used.has(one.node));
+      const all = fresh.length ? fresh : calm;
+      const from = all.find((one) => one.group === group) ?? all[0];
+      if (!from) return [];
+      used.add(from.node);
+      return [{ node, cause, target: `${end(from.node)}->${end(node)}` }];
+    });
 }

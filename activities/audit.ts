@@ -7,6 +7,7 @@ import { readNode } from '../nodes/sampling/audit.ts';
 import { readProxy } from '../nodes/sampling/plane.ts';
 import { Pace, Places, within } from './audit-pace.ts';
 import { Batches } from './audit-batches.ts';
+import { nodesOf } from './cluster-nodes.ts';
 import { type Reported, newestAudit, reportOf } from './audit-report.ts';
 import { type Deps, beating, hopeless, unlessStopped } from './deps.ts';
 import { configured } from './resolve.ts';
@@ -152,8 +153,7 @@ const kinds = [
 ];
 
 async function clusterNodes({ shells }: Deps): Promise<AuditNode[]> {
-  const [{ Reader, readNodes }, { config }] = await Promise.all([import('../cluster/index.ts'), configured(shells)]);
-  return (await readNodes(new Reader(config))).map(({ metadata, status }) => {
+  return (await nodesOf(await configured(shells))).map(({ metadata, status }) => {
     const labels = metadata?.labels ?? {};
     const control = 'node-role.kubernetes.io/control-plane' in labels ? ['control-plane'] : [];
     const size = `${status?.capacity?.['cpu'] ?? '?'} processors`;

@@ -5,6 +5,7 @@ import type { AuditInput, AuditProgress, AuditRecord, AuditResult } from '../dom
 import { Audit, type Profile } from '../domain/audit-profile.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
 import { evidenceStore } from '../worker/evidence.ts';
+import { millisecondsOf } from './duration.ts';
 import { followed } from './following.ts';
 import { newRun, taskTimeout } from '../client/start.ts';
 import { UserError, exit, progress } from './output.ts';
@@ -35,19 +36,11 @@ export async function auditInput(
     requester,
     visible: engine.visible,
     ...(only && { only }),
-    ...(deadline !== undefined && { deadlineMs: millisecondsOf(deadline) }),
+    ...(deadline !== undefined && { deadlineMs: millisecondsOf('--deadline', deadline, ['500ms', '60s']) }),
     ...(profile !== undefined && { profile: await readProfile(profile) }),
     ...(diagnose && { diagnose: true }),
     ...(propose && { diagnose: true, propose: true }),
   };
-}
-
-/** `10s`, `500ms`, `10`: seconds without a unit. */
-function millisecondsOf(text: string): number {
-  const [, number = '', unit = 's'] = /^([0-9.]+)(ms|s)?$/.exec(text) ?? [];
-  const ms = Number(number) * (unit === 'ms' ? 1 : 1000);
-  if (!(ms >= 500 && ms <= 60_000)) throw new UserError('--deadline takes 0.5 to 60 seconds, such as 10s');
-  return ms;
 }
 
 /** A file with the list that the inventory has at `audit.profile`. */
@@ -79,7 +72,8 @@ export const startAudit = async (
 /** Shows an audit as it goes, to its end. @throws UserError with the reason when it failed, or was cancelled before it read */
 export async function followAudit(handle: WorkflowHandle, quiet: boolean): Promise<AuditResult> {
   const look = async (): Promise<void> => {
-    const { phase, done, total, failed } = await handle.query<AuditProgress>('progress');
+    const { phase, done, total, failed, suspected } = await handle.query<AuditProgress>('progress');
+    if (!quiet && suspected?.length) return progress(`${phase}: ${suspected.join(', ')}`);
     const bad = failed.length ? `, ${failed.length} could not be read: ${failed.join(', ')}` : '';
     if (!quiet && phase !== 'done') progress(total ? `${phase}: ${done} of ${total} nodes${bad}` : phase);
   };

@@ -1,3 +1,4 @@
+import { nodesOf } from '../activities/cluster-nodes.ts';
 import type { Checks } from '../domain/audit-checks.ts';
 import { expression, template } from '../domain/cel.ts';
 import type { Inventory } from '../domain/inventory.ts';
@@ -7,7 +8,6 @@ import { takeSample } from '../nodes/sampling/sample.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import { textOf } from './checks.ts';
-import { clusterNodes } from './cluster-nodes.ts';
 import type { Finding } from './commands/doctor.ts';
 
 /** What a stock node may lack, and what goes untested or undone without it. */
@@ -79,7 +79,7 @@ function lacking({ tools, root, missing, cut }: Sample): string[] {
 /** Nodes of a cluster, each as a place; none where the API does not answer, which is said elsewhere. */
 async function clusterPlaces(shells: ShellPool): Promise<Place[]> {
   try {
-    return (await clusterNodes(shells)).map(({ metadata, status }): Place => {
+    return (await nodesOf(await shells.cluster())).map(({ metadata, status }): Place => {
       const name = metadata?.name ?? '';
       const address = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address ?? '';
       return { name, role: 'hop', node: name, address, nodeAddress: address };

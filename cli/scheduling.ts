@@ -7,6 +7,7 @@ import {
 } from '@temporalio/client';
 import type { AuditInput, AuditResult } from '../domain/audit.ts';
 import { taskTimeout } from '../client/start.ts';
+import { millisecondsOf } from './duration.ts';
 import { UserError, exit } from './output.ts';
 import type { Session } from './session.ts';
 
@@ -46,9 +47,9 @@ export async function createSchedule(
     return await engine.client.schedule.create({
       scheduleId: idOf(session, name),
       spec: {
-        ...(every !== undefined && { intervals: [{ every: millisecondsOf(every, '--every') }] }),
+        ...(every !== undefined && { intervals: [{ every: millisecondsOf('--every', every, ['1s', '400d']) }] }),
         ...(cron !== undefined && { cronExpressions: [cron] }),
-        jitter: jitter === undefined ? 0 : millisecondsOf(jitter, '--jitter'),
+        jitter: jitter === undefined ? 0 : millisecondsOf('--jitter', jitter, ['1s', '400d']),
       },
       action: {
         type: 'startWorkflow',
@@ -69,13 +70,6 @@ export async function createSchedule(
     const why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
     throw new UserError(`the server does not take this schedule: ${why.replace(/^\d+ INVALID_ARGUMENT: /, '')}`);
   }
-} // prettier-ignore
-
-function millisecondsOf(text: string, option: string): number {
-  const [, number = '', unit = ''] = /^([0-9]+)(s|m|h|d)$/.exec(text) ?? [];
-  const seconds = Number(number) * ({ s: 1, m: 60, h: 3_600, d: 86_400 }[unit] ?? Number.NaN);
-  if (!(seconds >= 1 && seconds <= 400 * 86_400)) throw new UserError(`${option} takes a number with s, m, h or d, such as 1h`);
-  return seconds * 1000;
 } // prettier-ignore
 
 export const rhythmOf = (memo: Record<string, unknown> | undefined): string =>

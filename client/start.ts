@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import { isTaken } from '../domain/errors.ts';
 import type { Inventory } from '../domain/inventory.ts';
-import type { DiagnoseInput, DiagnoseResult, RemediateInput } from '../domain/runs.ts';
+import { type DiagnoseInput, type DiagnoseResult, type RemediateInput, runNamed } from '../domain/runs.ts';
 import type { Engine } from '../worker/engine.ts';
 import { UserError } from './errors.ts';
 
@@ -16,9 +16,8 @@ export interface Reach {
 /** A task in the hands of a killed worker is given to another one after this time (Temporal's default: 10 s). */
 export const taskTimeout = '4s';
 
-/** `20261124-0912-ab3f`: sorts by time, and nobody else's. */
-export const newRun = (): string =>
-  `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${randomBytes(3).toString('hex')}`;
+/** The name of a run that begins now. */
+export const newRun = (): string => runNamed(new Date(), randomBytes(3).toString('hex'));
 
 /** Starts a diagnosis; it goes on whatever becomes of this command. */
 export async function startDiagnosis(

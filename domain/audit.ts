@@ -75,10 +75,12 @@ export interface AuditInput {
 }
 
 export interface AuditProgress {
-  phase: 'listing' | 'reading' | 'judging' | 'done';
+  phase: 'listing' | 'reading' | 'judging' | 'diagnosing' | 'done';
   total: number;
   done: number;
   failed: string[];
+  /** Targets of the diagnoses that are still waited for. */
+  suspected?: string[];
 }
 
 export interface AuditResult {

@@ -51,6 +51,7 @@ const Rule = z
     nodes: Globs.optional(),
     services: Globs.optional(),
     targets: Globs.optional(),
+    /** Who started what the plan comes of: a person, who made the schedule, or a sender of the gateway. */
     requesters: Globs.optional(),
     /** `none`: the standing approval is enough. Else people of these groups have to approve. */
     approvals: z.union([z.literal('none'), Needs], { error: 'none, or a list of groups with a quorum' }),

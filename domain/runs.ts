@@ -8,6 +8,10 @@ import type { Conclusion } from './verdict.ts';
 /** A run's or rollout's name is part of paths, workflow ids and journals. On a shared server anybody may name a workflow anything. */
 export const runName = /^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/;
 
+/** `20261124-0912-ab3f01`: sorts by time, and nobody else's. @param chance six hexadecimal digits, or more */
+export const runNamed = (at: Date, chance: string): string =>
+  `${at.toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${chance.slice(0, 6)}`;
+
 /** Evidence in the store: the first edge and what each step added, by digest. */
 export interface EvidenceRef {
   first: string;

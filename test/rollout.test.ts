@@ -14,7 +14,7 @@ import { type RolloutRules, usualRules } from '../domain/waves.ts';
 import { down, inLab, labInventory, namespaceState, up } from '../lab/lab.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { record, replayed } from './support/histories.ts';
-import { real } from './support/machine.ts';
+import { real, sh } from './support/machine.ts';
 import { Person, Road, approvalBy } from './support/road.ts';
 import { until } from './support/until.ts';
 
@@ -136,14 +136,31 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     const { handle, signed } = await planned(some, { ...quick, soakSeconds: 6 });
     await approve(handle, signed);
     await until('the canary is changed', () => changed().includes('n1'), 60_000);
+    // One that cannot be measured is passed over.
+    const back = away('n2');
     await cards('whole', some);
-    const result = await ended(handle);
-    expect(standing(result)).toEqual(all(some, 'healed'));
+    const result = await ended(handle).finally(back);
+    expect(standing(result)).toEqual({ ...all(some, 'healed'), n2: 'refused' });
     expect(result.rows[0]?.says).toMatch(
-      /the loss ended at n2->far, n3->far, n4->far too, where nothing was changed; every value is back/,
+      /the loss ended at n3->far, n4->far too, where nothing was changed; every value is back/,
     );
     expect(states()).toEqual(old);
     await cards('broken', some);
+  });
+
+  test('untouched nodes that cannot be measured do not undo a good change, and its result says so', async () => {
+    const some = nodes.slice(0, 3);
+    const { handle, signed } = await planned(some, { ...quick, soakSeconds: 4 });
+    await approve(handle, signed);
+    await until('the canary is changed', () => changed().includes('n1'), 60_000);
+    const back = some.slice(1).map(away);
+    const result = await ended(handle).finally(() => back.forEach((put) => put()));
+    expect(standing(result)).toEqual({ n1: 'confirmed', n2: 'refused', n3: 'refused' });
+    expect(result.rows[0]?.says).toMatch(
+      /cured: .*; not compared with an untouched node, since none could be measured \(n2->far: .*; n3->far: /,
+    );
+    expect(changed()).toEqual(['n1']);
+    await undone(handle);
   });
 
   test('cancelled amid a wave, what is not confirmed is put back, and what was confirmed stays and is named', async () => {
@@ -155,8 +172,7 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     const result = await ended(handle);
     expect(result).toMatchObject({ outcome: 'cancelled', says: expect.stringMatching(/1 confirmed.*stays/) });
     expect(changed()).toEqual(['n1']);
-    for (const { input, change } of await ofRollout(session, handle)) await rollBack(session, input, change);
-    expect(states()).toEqual(old);
+    await undone(handle);
   });
 
   test('approvals of a rollout open no other plan, and no rollout that no worker made', async () => {
@@ -180,6 +196,18 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     expect(await ended(handle)).toMatchObject({ outcome: 'rejected' });
   });
 });
+
+async function undone(handle: WorkflowHandle): Promise<void> {
+  for (const { input, change } of await ofRollout(session, handle)) await rollBack(session, input, change);
+  expect(states()).toEqual(old);
+}
+
+/** Has nobody reach a node. @returns ends that */
+function away(node: string): () => void {
+  const netns = `/run/netns/undrop-fleet-${node}`;
+  sh('mount', '--bind', '/dev/null', netns);
+  return () => void sh('umount', netns);
+}
 
 /** Its history still replays with today's workflows, and can be kept as a fixture. */
 async function kept(handle: WorkflowHandle): Promise<void> {

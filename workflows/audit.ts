@@ -1,14 +1,11 @@
 import {
   ActivityFailure,
   CancellationScope,
-  ParentClosePolicy,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
   setHandler,
   sleep,
-  startChild,
-  uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
@@ -17,13 +14,12 @@ import {
   type AuditInput,
   type AuditProgress,
   type AuditResult,
-  type Suspect,
   auditIdOf,
   batchesOf,
   cancelledFirst,
 } from '../domain/audit.ts';
 import { publish } from './attributes.ts';
-import { diagnose } from './diagnose.ts';
+import { lookInto } from './look-into.ts';
 import { auditProgress } from './messages.ts';
 
 const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
@@ -37,8 +33,8 @@ const node = proxyActivities<Activities>({
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '60s', heartbeatTimeout: '2s', retry });
 
 /**
- * Reads every node in batches, all of them at once, judges what was read and writes the reports. When it is cancelled it
- * reports what it has read by then.
+ * Reads every node in batches, all of them at once, judges what was read and writes the reports; then has what it suspects
+ * diagnosed. When it is cancelled it reports what it has read by then.
  */
 export async function audit(input: AuditInput): Promise<AuditResult> {
   const id = auditIdOf(workflowInfo().workflowId);
@@ -75,13 +71,16 @@ export async function audit(input: AuditInput): Promise<AuditResult> {
   const { suspects, ...result } = await CancellationScope.nonCancellable(async () =>
     quick.auditReport(id, input, plan, batches),
   );
-  const cancelled = CancellationScope.current().consideredCancelled;
-  const diagnoses =
-    input.diagnose && !cancelled ? await Promise.all(suspects.map((suspect) => lookInto(input, suspect))) : [];
-  publish(input.visible, { phase: 'done', conclusion: cancelled ? 'cancelled' : conclusionOf(result) });
+  const cancelled = (): boolean => CancellationScope.current().consideredCancelled;
+  const left = (targets: readonly string[]): void => {
+    progress.suspected = [...targets];
+    show('diagnosing');
+  };
+  const diagnoses = input.diagnose && !cancelled() && suspects.length ? await lookInto(input, suspects, left) : [];
+  publish(input.visible, { phase: 'done', conclusion: cancelled() ? 'cancelled' : conclusionOf(result) });
   progress.phase = 'done';
   setCurrentDetails(`**${result.says}**\n\n${result.report}`);
-  return { ...result, diagnoses, ...(cancelled && { cancelled: true }) };
+  return { ...result, diagnoses, ...(cancelled() && { cancelled: true }) };
 }
 
 /** A batch that cannot be read at all is a result too: its nodes are named, and the others count. */
@@ -101,26 +100,14 @@ function reasonOf(error: unknown): string {
   throw error;
 }
 
-/** A diagnosis of its own, which goes on when the audit has ended. */
-async function lookInto({ inventory, propose, visible }: AuditInput, { target, cause }: Suspect): Promise<string> {
-  const time = new Date(Date.now()).toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-');
-  const child = await startChild(diagnose, {
-    workflowId: `diagnose/${time}-${uuid4().slice(0, 6)}`,
-    parentClosePolicy: ParentClosePolicy.ABANDON,
-    memo: { target },
-    staticSummary: `an audit suspects ${cause}: does ${target} lose datagrams?`,
-    args: [{ inventory, target, requester: 'audit', windowMs: 1500, propose: propose === true, visible }],
-  });
-  return child.workflowId;
-}
-
 function conclusionOf({ counts, unreachable }: Omit<AuditResult, 'diagnoses'>): string {
   if (counts.danger) return 'danger';
   if (unreachable.length) return 'unreachable';
   return counts.drift ? 'drift' : 'fine';
 }
 
-function details({ phase, total, done, failed }: AuditProgress): string {
+function details({ phase, total, done, failed, suspected }: AuditProgress): string {
+  if (suspected?.length) return `**${phase}**: ${suspected.join(', ')}`;
   const some = failed.slice(0, 50).join(', ');
   return `**${phase}**: ${done} of ${total} nodes${failed.length ? `; ${failed.length} could not be read: ${some}` : ''}`;
 }

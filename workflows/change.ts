@@ -11,10 +11,11 @@ import {
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { type Operation, described, reversible } from '../domain/operation.ts';
-import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Site, Verification } from '../domain/runs.ts';
+import type { ChangeInput, ChangeOutcome, ChangeProgress, ChangeResult, Verification } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 import { verified } from '../domain/verify.ts';
 import { causeOf } from '../domain/errors.ts';
+import { lookAtControls } from './controls.ts';
 import { changeProgress } from './messages.ts';
 import { type Permit, takePermit } from './permits.ts';
 
@@ -94,11 +95,18 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       const { steps: later } = await reading.measure(held.id, input, repeats);
       verification = verified(before, later);
     }
-    if (verification.helped && input.controls?.length && !(await anyLoses(input.controls))) {
-      const why = `the loss ended at ${input.controls.map(({ path }) => path.text).join(', ')} too, where nothing was changed`;
-      stage(`${why}: putting every value back`);
-      const undone = await revert(why);
-      return undone.outcome === 'reverted' ? end('healed', undone.says, { ...kept(), proof: undone.proof }) : undone;
+    if (verification.helped && input.controls?.length) {
+      const { lose, quiet, away } = await lookAtControls(`${held.id}-control`, input.controls);
+      if (!lose && quiet.length > 0) {
+        const why = `the loss ended at ${quiet.join(', ')} too, where nothing was changed`;
+        stage(`${why}: putting every value back`);
+        const undone = await revert(why);
+        return undone.outcome === 'reverted' ? end('healed', undone.says, { ...kept(), proof: undone.proof }) : undone;
+      }
+      if (!lose) {
+        const alone = `not compared with an untouched node, since none could be measured (${away.join('; ')})`;
+        verification = { ...verification, says: `${verification.says}; ${alone}` };
+      }
     }
     if (verification.helped) {
       confirming = true;
@@ -133,20 +141,6 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
       stage(`no effect yet: ${seen.says}`);
       await sleep(lookAgain);
     }
-  }
-
-  /** Looks at one after another until one still loses: a single one may have healed for reasons of its own. */
-  async function anyLoses(controls: readonly Site[]): Promise<boolean> {
-    const id = `${held.id}-control`;
-    for (const control of controls) {
-      try {
-        const { steps } = await reading.measure(id, control);
-        if (steps.some(({ lost }) => significant(lost))) return true;
-      } finally {
-        await CancellationScope.nonCancellable(() => reading.release(id, control.signed.plan.run));
-      }
-    }
-    return false;
   }
 
   function kept(): Partial<ChangeResult> {

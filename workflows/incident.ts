@@ -21,6 +21,7 @@ import {
   reported,
   seenBefore,
 } from '../domain/incident.ts';
+import { runNamed } from '../domain/runs.ts';
 import { diagnose } from './diagnose.ts';
 import { innermost } from '../domain/errors.ts';
 import { incidentProgress, reportSignal } from './messages.ts';
@@ -68,7 +69,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   }
 
   async function look(): Promise<void> {
-    const run: IncidentRun = { run: newRun(), started: Date.now() };
+    const run: IncidentRun = { run: runNamed(new Date(), uuid4()), started: Date.now() };
     runs.push(run);
     show('waiting for its turn');
     try {
@@ -94,10 +95,6 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     }
   }
 }
-
-/** `20261124-0912-ab3f01`, as everywhere; in a workflow time and chance are the engine's own. */
-const newRun = (): string =>
-  `${new Date().toISOString().slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-')}-${uuid4().slice(0, 6)}`;
 
 function details({ phase, target, problems, runs }: IncidentProgress): string {
   return [

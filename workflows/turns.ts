@@ -4,6 +4,7 @@ import {
   condition,
   continueAsNew,
   getExternalWorkflowHandle,
+  patched,
   setHandler,
   startChild,
   workflowInfo,
@@ -89,28 +90,29 @@ export function turnTaker(
   setHandler(turn, (key) => void mine.add(key));
   return async (asked, work) => {
     const asker = { ...asked, id: workflowId };
-    while (!mine.has(asker.key)) {
-      await startChild(turns, {
-        workflowId: id,
-        parentClosePolicy: ParentClosePolicy.ABANDON,
-        args: [{ atOnce }],
-      }).catch((error: unknown) => {
-        if (!isTaken(error)) throw error;
-      });
-      // The one that gives turns may have ended just now, or be killed later: ask again.
-      await getExternalWorkflowHandle(id)
-        .signal(ask, asker)
-        .catch(() => {});
-      await condition(() => mine.has(asker.key), '1m');
-    }
     try {
+      while (!mine.has(asker.key)) {
+        await startChild(turns, {
+          workflowId: id,
+          parentClosePolicy: ParentClosePolicy.ABANDON,
+          args: [{ atOnce }],
+        }).catch((error: unknown) => {
+          if (!isTaken(error)) throw error;
+        });
+        // The one that gives turns may have ended just now, or be killed later: ask again.
+        await getExternalWorkflowHandle(id)
+          .signal(ask, asker)
+          .catch(() => {});
+        await condition(() => mine.has(asker.key), '1m');
+      }
       return await work();
     } finally {
-      mine.delete(asker.key);
-      // Also when it was cancelled: the others would wait for a quarter of an hour.
-      await CancellationScope.nonCancellable(async () => getExternalWorkflowHandle(id).signal(giveBack, asker)).catch(
-        () => {},
-      );
+      // Also when it was cancelled, and also while it waited: the others would wait for a quarter of an hour. Those that
+      // were cancelled before waiting counted go on as they began.
+      if (mine.delete(asker.key) || patched('asking-withdrawn'))
+        await CancellationScope.nonCancellable(async () => getExternalWorkflowHandle(id).signal(giveBack, asker)).catch(
+          () => {},
+        );
     }
   };
 }

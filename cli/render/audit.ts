@@ -31,7 +31,7 @@ export function printAudit(result: AuditResult, record: AuditRecord | undefined,
   const { counts, unreachable } = result;
   const colour = counts.danger ? paint.red : unreachable.length || counts.drift ? paint.yellow : paint.green;
   print(`\n${colour(result.says)}`);
-  for (const id of result.diagnoses) print(`${paint.dim('diagnosis')}  undrop watch ${id.replace('diagnose/', '')}`);
+  for (const id of result.diagnoses) print(`${paint.dim('diagnosis')}  undrop show ${id.replace('diagnose/', '')}`);
   print(`${paint.dim('report')}  ${result.report}/report.html`);
 } // prettier-ignore
 
