@@ -64,7 +64,9 @@ export async function waiting(gateway: Gateway, all: readonly Planning[]): Promi
 export async function endOf(gateway: Gateway, one: Planning, told: Notice | undefined): Promise<Notice | undefined> {
   const { workflowId, runId } = one;
   try {
-    const result = (await gateway.engine.client.workflow.getHandle(workflowId, runId).result()) as Result;
+    const result = (await gateway.engine.client.workflow
+      .getHandle(workflowId, runId, { followRuns: false })
+      .result()) as Result;
     if (!result.signed) return undefined;
     return await noticeOf(gateway, one, 'ended', result.signed, { ...result, needs: needsOf(result) });
   } catch (error) {

@@ -207,11 +207,15 @@ real(
       await Promise.all(ids.map(async (workflowId, at) => client.workflow.start('incident', { workflowId, taskQueue, memo: { target: `target-${at}` } }))); // prettier-ignore
       const visit = new Visit(gateway.address);
       await visit.signIn('/runs/none', 'alice');
+      let took = 0;
       const page = await until('all are listed', async () => {
+        const begun = Date.now();
         const now = await visit.goes('/');
+        took = Date.now() - begun;
         return (now.match(/no worker answers/g) ?? []).length === 25 && now;
       }, 10_000); // prettier-ignore
       expect(page).toContain('target-24');
+      expect(took).toBeLessThan(6_000);
     } finally {
       await Promise.all(
         ids.map(async (id) =>
