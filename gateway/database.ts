@@ -41,6 +41,11 @@ const schema = `do $$ begin
     sent timestamptz,
     ref jsonb
   );
+  alter table undrop_notice add column if not exists claimed timestamptz;
+  create table if not exists undrop_look (
+    id text primary key,
+    since timestamptz not null
+  );
   create table if not exists undrop_session (
     id text primary key,
     person text not null,

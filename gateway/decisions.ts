@@ -1,14 +1,16 @@
 import type { FastifyInstance } from 'fastify';
 import { decideFor, noRole } from './decide.ts';
 import type { Gateway } from './gateway.ts';
-import { runPage } from './pages.ts';
+import { askedRun, runPage } from './pages.ts';
 import { mayAll } from './people/roles.ts';
 import { rolloutPage } from './rollouts.ts';
 import { mayNot } from './view.ts';
 import { signedIn, textOf } from './visitor.ts';
 
-/** What people decide on has a page of its own, each kind below its path. */
-export const finders = { runs: runPage, rollouts: rolloutPage };
+/** What people decide on, each kind by its name, with all that a decision needs. */
+export const finders = { runs: askedRun, rollouts: rolloutPage };
+/** The same with all that its page shows. */
+const pages = { runs: runPage, rollouts: rolloutPage };
 export type Kind = keyof typeof finders;
 
 /** A page that will look different soon loads itself again after so many seconds. */
@@ -25,7 +27,7 @@ export function decisions(app: FastifyInstance, gateway: Gateway, kind: Kind): v
   app.get<Request>(`/${kind}/:name`, async (request, reply) => {
     const { visitor, who } = await signedIn(gateway, request, reply);
     if (!who) return reply;
-    const found = await finders[kind](gateway, request.params.name);
+    const found = await pages[kind](gateway, request.params.name);
     if (!found || !mayAll(config.roles, who, 'view', found.targets))
       return visitor.message(404, `No such ${one}`, `There is no such ${one}, or you may not see it.`, '/');
     const { plan, moving } = found;

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Alert } from '../domain/alert.ts';
 import { SecretError } from './auth-config.ts';
 import { type GatewayConfig, sourceSecrets } from './config.ts';
@@ -142,13 +142,4 @@ function lettersOf(alerts: readonly Alert[], source: Source): { letters: Letters
     byTarget.set(found.target, [...(byTarget.get(found.target) ?? []), { source: from, problem, status, title }]);
   }
   return { letters: [...byTarget].map(([target, reports]) => ({ target, reports })), none };
-}
-
-/** What a failing route answers: nothing of its inside. */
-export function failed(app: FastifyInstance): void {
-  app.setErrorHandler((error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => {
-    const status = error.statusCode ?? 500;
-    if (status >= 500) request.log.error({ err: error }, 'request failed');
-    return reply.code(status).send({ error: status >= 500 ? 'it failed; the log says why' : error.message });
-  });
 }

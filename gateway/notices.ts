@@ -3,13 +3,15 @@ import type { Need } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { SignedRollout } from '../domain/rollout.ts';
 import type { Gateway } from './gateway.ts';
-import { endOf, waiting } from './noticed.ts';
+import { endOf, endedSince, running, waiting } from './noticed.ts';
 
 /** What is told to people and programs of a plan or a rollout. */
 export interface Notice {
   event: `${'plan' | 'rollout'}.${'waiting' | 'ended'}`;
   /** Name of the run or rollout. */
   run: string;
+  /** Which execution of its workflow: a run may be planned more than once. */
+  execution: string;
   target: string;
   url: string;
   signed: SignedPlan | SignedRollout;
@@ -17,6 +19,8 @@ export interface Notice {
   needs?: readonly Need[];
   outcome?: string;
   says?: string;
+  /** Who approved or rejected, a policy's standing approval among them; of one that has ended. */
+  decisions?: readonly string[];
 }
 
 /** A door that notices go out by. */
@@ -28,65 +32,116 @@ export interface Teller {
 }
 
 const everyMs = 2_000;
-/** A plan's end is told for this long after its start; afterwards nobody waits for it. */
+/** Ends are told for this long; afterwards nobody waits for them. */
 const rememberHours = 72;
+/** The server's list may show an end late, and its clock may be behind the database's. */
+const lateSeconds = 120;
 /** Waits between attempts, as Standard Webhooks suggest: over days, and then no more. */
 const waitsSeconds = [5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/** Who has claimed a notice has sent it within this time, or is dead: no door takes longer than 15 s. */
+const claimSeconds = 30;
 
 /** Looks for plans and rollouts that wait or have ended, and tells each door once, until the signal. */
 export async function notices(gateway: Gateway, tellers: readonly Teller[], signal: AbortSignal): Promise<void> {
   if (tellers.length === 0) return;
+  const { log } = gateway;
+  let ends: ReadonlySet<string> = new Set();
   while (!signal.aborted) {
-    await look(gateway, tellers).catch((error: unknown) => {
-      gateway.log.warn(`plans cannot be looked for: ${error instanceof Error ? error.message : String(error)}`);
-    });
-    await send(gateway, tellers).catch((error: unknown) => {
-      gateway.log.warn(`notices cannot be sent: ${error instanceof Error ? error.message : String(error)}`);
+    try {
+      await lookForWaiting(gateway, tellers);
+      ends = await lookForEnds(gateway, tellers, ends);
+    } catch (error) {
+      log.warn(`plans cannot be looked for: ${messageOf(error)}`);
+    }
+    await Promise.all(tellers.map(async (teller) => send(gateway, teller, signal))).catch((error: unknown) => {
+      log.warn(`notices cannot be sent: ${messageOf(error)}`);
     });
     await sleep(everyMs, undefined, { signal }).catch(() => {});
   }
 }
 
-async function look(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
-  const { database } = gateway;
-  const known = await database.query<{ run: string }>(
-    `select body->>'run' as run from undrop_notice join unnest($1::text[]) as door on starts_with(id, door || ' ')
-     where event = 'rollout.waiting' group by 1 having count(*) >= $2`,
+async function lookForWaiting(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
+  const known = await gateway.database.query<{ execution: string }>(
+    `select body->>'execution' as execution from undrop_notice join unnest($1::text[]) as door on starts_with(id, door || ' ')
+     where event like '%.waiting' group by 1 having count(*) >= $2`,
     [tellers.map(({ name }) => name), tellers.length],
   );
-  for await (const notice of waiting(gateway, new Set(known.map(({ run }) => run)))) await write(notice);
-  const told = await database.query<{ body: Notice }>(
-    `select distinct on (body->>'run') body from undrop_notice one where event like '%.waiting' and sent > now() - make_interval(hours => $1)
-     and not exists (select 1 from undrop_notice other where other.event like '%.ended' and other.body->>'run' = one.body->>'run')`,
-    [rememberHours],
-  );
-  for (const { body } of told) {
-    const end = await endOf(gateway, body);
-    const event = body.event === 'rollout.waiting' ? 'rollout.ended' : 'plan.ended';
-    if (end) await write({ ...body, event, outcome: end.outcome, says: end.says });
-  }
-
-  async function write(notice: Notice): Promise<void> {
-    for (const { name } of tellers)
-      await database.query(
-        'insert into undrop_notice (id, event, body) values ($1, $2, $3) on conflict (id) do nothing',
-        [`${name} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, JSON.stringify(notice)],
-      );
-  }
+  const told = new Set(known.map(({ execution }) => execution));
+  const open = (await running(gateway)).filter(({ runId }) => !told.has(runId));
+  for (const notice of await waiting(gateway, open)) await write(gateway, tellers, notice);
 }
 
-async function send(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
-  const { database } = gateway;
-  const due = await database.query<{ id: string; body: Notice; attempts: number }>(
-    'select id, body, attempts from undrop_notice where sent is null and due <= now() and attempts < $1 order by due limit 20',
-    [waitsSeconds.length],
+/**
+ * Ends of all that had a plan, also of one that waited for nobody, or not for long enough to be seen waiting.
+ * @param before executions that the last look has dealt with
+ * @returns those that this one has
+ */
+async function lookForEnds(gateway: Gateway, tellers: readonly Teller[], before: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  const { database, log } = gateway;
+  // What ended before the first look on an empty database is told to nobody.
+  await database.query(
+    `insert into undrop_look (id, since) select 'ends', coalesce(max(sent), now()) from undrop_notice on conflict (id) do nothing`,
   );
-  for (const { id, body, attempts } of due) {
-    const teller = tellers.find(({ name }) => id.startsWith(`${name} `));
-    if (!teller) continue;
+  const [look] = await database.query<{ since: number; now: number }>(
+    `select ${epochMs('greatest(since, now() - make_interval(hours => $1))')} as since, ${epochMs('now()')} as now
+     from undrop_look where id = 'ends'`,
+    [rememberHours],
+  );
+  if (!look) throw new Error('there is no last look');
+  const done = new Set<string>();
+  let failures = 0;
+  for (const one of await endedSince(gateway, look.since)) {
+    if (before.has(one.runId)) done.add(one.runId);
+    else
+      try {
+        const [told] = await database.query<{ body: Notice }>(
+          `select body from undrop_notice where event like '%.waiting' and body->>'execution' = $1 limit 1`,
+          [one.runId],
+        );
+        const notice = await endOf(gateway, one, told?.body);
+        if (notice) await write(gateway, tellers, notice);
+        done.add(one.runId);
+      } catch (error) {
+        failures++;
+        log.warn(`how ${one.workflowId} ended is not known yet: ${messageOf(error)}`);
+      }
+  }
+  if (failures === 0)
+    await database.query(`update undrop_look set since = greatest(since, to_timestamp($1::float8 / 1000)) where id = 'ends'`, [
+      look.now - lateSeconds * 1000,
+    ]);
+  return done;
+} // prettier-ignore
+
+const epochMs = (sql: string): string => `(extract(epoch from ${sql}) * 1000)::float8`;
+
+async function write({ database }: Gateway, tellers: readonly Teller[], notice: Notice): Promise<void> {
+  for (const { name } of tellers)
+    await database.query(
+      'insert into undrop_notice (id, event, body) values ($1, $2, $3) on conflict (id) do nothing',
+      [`${name} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, JSON.stringify(notice)],
+    );
+}
+
+/** Sends what is due by one door, one after another; of several gateways one sends each. */
+async function send({ database, log }: Gateway, teller: Teller, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    // An end waits until it was told that there is something to end: buttons that come after it would stay.
+    const [due] = await database.query<{ id: string; body: Notice; attempts: number }>(
+      `update undrop_notice set claimed = now() where id = (
+         select id from undrop_notice one where starts_with(id, $1) and sent is null and due <= now() and attempts < $2
+         and (claimed is null or claimed < now() - make_interval(secs => $3))
+         and not exists (select 1 from undrop_notice other where other.id = replace(one.id, '.ended ', '.waiting ')
+           and other.id <> one.id and other.sent is null and other.attempts < $2)
+         order by due limit 1 for update of one skip locked
+       ) returning id, body, attempts`,
+      [`${teller.name} `, waitsSeconds.length, claimSeconds],
+    );
+    if (!due) return;
+    const { id, body, attempts } = due;
     try {
       const [earlier] = await database.query<{ ref: unknown }>('select ref from undrop_notice where id = $1', [
-        `${teller.name} ${body.event.replace('ended', 'waiting')} ${body.run} ${body.signed.digest}`,
+        id.replace('.ended ', '.waiting '),
       ]);
       const ref = await teller.tell(body, earlier?.ref);
       await database.query('update undrop_notice set sent = now(), ref = $2 where id = $1', [
@@ -96,12 +151,13 @@ async function send(gateway: Gateway, tellers: readonly Teller[]): Promise<void>
     } catch (error) {
       const wait = waitsSeconds[attempts] ?? 0;
       await database.query(
-        'update undrop_notice set attempts = attempts + 1, due = now() + make_interval(secs => $2) where id = $1',
+        `update undrop_notice set attempts = attempts + 1, claimed = null, due = now() + make_interval(secs => $2)
+         where id = $1`,
         [id, wait],
       );
-      gateway.log.warn(
-        `${teller.name} was not told of ${body.run}, again in ${wait} s: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      log.warn(`${teller.name} was not told of ${body.run}, again in ${wait} s: ${messageOf(error)}`);
     }
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

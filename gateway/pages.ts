@@ -1,16 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { diagnosisOf, remediationOf } from '../client/runs.ts';
-import { progressOf } from '../client/plans.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
 import { isGone } from '../domain/errors.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { Judgement } from '../domain/remit.ts';
-import { type ChangeProgress, type DiagnoseProgress, type StepSummary, runName } from '../domain/runs.ts';
+import {
+  type ChangeProgress,
+  type DiagnoseProgress,
+  type RemediateProgress,
+  type StepSummary,
+  runName,
+} from '../domain/runs.ts';
 import { type Sections, sectionsOf } from '../domain/sections.ts';
 import type { Conclusion } from '../domain/verdict.ts';
+import { progressOfAll, progressWithin } from './asking.ts';
 import type { Gateway } from './gateway.ts';
-import { type Asked, type Decidable, changeLines, decisionLine, shown } from './view.ts';
+import { type Asked, changeLines, decisionLine, shown } from './view.ts';
 
 interface RunPage extends Asked {
   run: string;
@@ -18,15 +24,22 @@ interface RunPage extends Asked {
   state: string;
   says?: string;
   steps: StepSummary[];
-  sums: string[];
-  sections: Sections['sections'];
-  next?: string;
+  /** Digest of what was concluded, once it is. */
+  conclusion?: string;
   /** Why there is no plan, where one was asked for. */
   remediation?: string;
 }
 
-/** All that there is to see of a run; undefined where there is none of this inventory. */
-export async function runPage(gateway: Gateway, run: string): Promise<RunPage | undefined> {
+/** A run with what the evidence says, for which a worker may have to be asked. */
+export async function runPage(gateway: Gateway, run: string): Promise<(RunPage & Sections) | undefined> {
+  const found = await askedRun(gateway, run);
+  if (!found) return undefined;
+  const says = found.conclusion === undefined ? undefined : await sectionsFor(gateway, found.conclusion);
+  return { ...found, ...(says ?? { sums: [], sections: [], next: '' }) };
+}
+
+/** What is known of a run without its evidence, which no decision waits for; undefined where there is none of this inventory. */
+export async function askedRun(gateway: Gateway, run: string): Promise<RunPage | undefined> {
   if (!runName.test(run)) return undefined;
   const { engine, taskQueue } = gateway;
   const handle = engine.client.workflow.getHandle(`diagnose/${run}`);
@@ -44,12 +57,10 @@ export async function runPage(gateway: Gateway, run: string): Promise<RunPage | 
     targets: [target],
     state: described.status.name.toLowerCase(),
     steps: [],
-    sums: [],
-    sections: [],
     moving: false,
   };
   if (described.status.name === 'RUNNING') {
-    const progress = await handle.query<DiagnoseProgress>('progress').catch(() => undefined);
+    const progress = await progressWithin<DiagnoseProgress>(gateway, handle.workflowId);
     const state = progress?.current ?? progress?.phase ?? 'no worker answers';
     return { ...base, state, steps: progress?.steps ?? [], moving: true };
   }
@@ -58,16 +69,13 @@ export async function runPage(gateway: Gateway, run: string): Promise<RunPage | 
     return { ...base, ...(why !== undefined && { says: why }) };
   }
   const done = await diagnosisOf(gateway, run);
-  const sections = await sectionsFor(gateway, done.conclusion);
-  const plan = await planPage(gateway, run);
   return {
     ...base,
     state: done.path.text,
     says: done.says,
     steps: done.steps,
-    ...sections,
-    ...(typeof plan === 'string' ? { remediation: plan } : plan && { plan }),
-    moving: typeof plan === 'object' && plan.outcome === undefined && !plan.waits,
+    conclusion: done.conclusion,
+    ...(await planPage(gateway, run)),
   };
 }
 
@@ -87,14 +95,14 @@ async function sectionsFor(
   return (asked as Promise<Sections>).catch(() => undefined);
 }
 
-async function planPage(gateway: Gateway, run: string): Promise<Decidable | string | undefined> {
+async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage>> {
   const known = await remediationOf(gateway, run);
-  if (!known) return undefined;
-  const { engine, inventory } = gateway;
+  if (!known) return {};
+  const { inventory } = gateway;
   if (known.result) {
     const { signed, decisions, changes, outcome, says, judged } = known.result;
-    if (!signed) return says;
-    return {
+    if (!signed) return { remediation: says };
+    const plan = {
       ...planned(signed, decisions, judged),
       stages: changes.flatMap(changeLines),
       waits: false,
@@ -102,37 +110,51 @@ async function planPage(gateway: Gateway, run: string): Promise<Decidable | stri
       ended: says,
       good: outcome === 'confirmed' || outcome === 'healed',
     };
+    return { plan };
   }
-  const progress = await progressOf(engine.client.workflow.getHandle(`remediate/${run}`));
-  if (!progress.signed) return 'a plan is being made';
+  const progress = await progressWithin<RemediateProgress>(gateway, `remediate/${run}`);
+  if (!progress) return { remediation: 'no worker answers: its plan cannot be looked at now', moving: true };
+  if (!progress.signed) return { remediation: 'a plan is being made', moving: true };
   const { changing } = progress;
-  const stages = changing === undefined ? [] : await engine.client.workflow.getHandle(changing).query<ChangeProgress>('progress').then(({ stages: all }) => all.map(({ says }) => says), () => []); // prettier-ignore
-  return {
+  const now = changing === undefined ? undefined : await progressWithin<ChangeProgress>(gateway, changing);
+  const waits = progress.phase === 'waiting for approval';
+  const plan = {
     ...planned(progress.signed, progress.decisions, progress.judged),
-    stages: [...progress.changes.flatMap(changeLines), ...stages],
-    waits: progress.phase === 'waiting for approval',
+    stages: [...progress.changes.flatMap(changeLines), ...(now?.stages ?? []).map(({ says }) => says)],
+    waits,
   };
+  return { plan, moving: !waits };
 
   function planned(signed: SignedPlan, recorded: RecordedDecision[], judged: Judgement | undefined) {
     return { ...shown(signed, inventory, judged?.people), recorded, decisions: recorded.map(decisionLine) };
   }
 }
 
+interface Incident {
+  target: string;
+  phase: string;
+  problems: string[];
+  runs: { run: string; says: string }[];
+}
+
 /** Incidents that are open, the newest first. */
-export async function incidentsOf({ engine, taskQueue }: Gateway) {
+export async function incidentsOf(gateway: Gateway): Promise<Incident[]> {
+  const { engine, taskQueue } = gateway;
   const query = `WorkflowType = "incident" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
-  const found: { target: string; phase: string; problems: string[]; runs: { run: string; says: string }[] }[] = [];
+  const found: { workflowId: string; target: string }[] = [];
   const most = 50;
   for await (const { workflowId, memo } of engine.client.workflow.list({ query })) {
-    const target = typeof memo?.['target'] === 'string' ? memo['target'] : '';
-    const progress = await engine.client.workflow.getHandle(workflowId).query<IncidentProgress>('progress').catch(() => undefined); // prettier-ignore
-    found.push({
+    found.push({ workflowId, target: typeof memo?.['target'] === 'string' ? memo['target'] : '' });
+    if (found.length >= most) break;
+  }
+  const answers = await progressOfAll<IncidentProgress>(gateway, found);
+  return found.map(({ target }, at) => {
+    const progress = answers[at];
+    return {
       target,
       phase: progress?.phase ?? 'no worker answers',
       problems: (progress?.problems ?? []).slice(0, 5).map((one) => `${one.status}: ${one.title} (${one.source}, ${one.times} times)`), // prettier-ignore
       runs: (progress?.runs ?? []).map(({ run, says, failed }) => ({ run, says: says ?? failed ?? 'in progress' })),
-    });
-    if (found.length >= most) break;
-  }
-  return found;
+    };
+  });
 }

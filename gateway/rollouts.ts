@@ -2,6 +2,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { UserError } from '../client/errors.ts';
 import { type KnownRollout, checkDigests, rolloutNamed, rolloutNow } from '../client/rollouts.ts';
 import { type RolloutProgress, type RolloutResult, type RolloutRow, type SignedRollout, mostTargets, tally, targetsText, toneOf } from '../domain/rollout.ts'; // prettier-ignore
+import { patienceMs } from './asking.ts';
 import type { Gateway } from './gateway.ts';
 import { type Asked, type Decidable, changeLines, decisionLine, readBack, shown } from './view.ts';
 
@@ -37,7 +38,7 @@ export async function rolloutPage(gateway: Gateway, rollout: string): Promise<Ro
     rollout, path, workflowId: handle.workflowId, targets: known.targets, about: targetsText(known.targets), state: known.state,
     tally: '', rows: [], measured: [], moving: known.status === 'running',
   }; // prettier-ignore
-  const now = await told(handle, known);
+  const now = await told(gateway, handle, known);
   if (typeof now === 'string') return { ...base, says: now };
   const { signed, rows } = now;
   const plan = signed && decidable(gateway, signed, now);
@@ -76,11 +77,12 @@ function lineOf({ target, wave, state, says }: RolloutRow, signed: SignedRollout
 
 /** @returns how it stands, or why that is not known */
 async function told(
+  { engine }: Gateway,
   handle: WorkflowHandle,
   { status }: KnownRollout,
 ): Promise<RolloutProgress | RolloutResult | string> {
   try {
-    const now = await rolloutNow(handle);
+    const now = await engine.client.withDeadline(Date.now() + patienceMs, async () => rolloutNow(handle));
     checkDigests(now);
     return now;
   } catch (error) {

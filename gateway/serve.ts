@@ -16,7 +16,8 @@ import { type GatewayConfig, secretOf } from './config.ts';
 import { openDatabase } from './database.ts';
 import { Carrier } from './deliver.ts';
 import type { Gateway } from './gateway.ts';
-import { failed, hooks, openingOf } from './hooks.ts';
+import { failed } from './failed.ts';
+import { hooks, openingOf } from './hooks.ts';
 import { notices } from './notices.ts';
 import { pump } from './pump.ts';
 import { slack, slackTeller } from './slack.ts';
@@ -71,7 +72,7 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     sessions: new Sessions(database, secret),
     metrics: new Metrics(async () => inbox.count()),
   }; // prettier-ignore
-  failed(app);
+  failed(app, reach.inventory.name);
   await app.register(helmet, { contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], styleSrc: ["'self'"], formAction: ["'self'"], frameAncestors: ["'none'"], baseUri: ["'none'"] }, useDefaults: false } }); // prettier-ignore
   await app.register(rateLimit, { global: true, max: 1200, timeWindow: 60_000 });
   await app.register(cookie, { secret: secret.toString('base64') });

@@ -2,7 +2,7 @@ import { type KnownBlock, WebClient } from '@slack/web-api';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { secretOf } from './config.ts';
-import { decideFor } from './decide.ts';
+import { decideFor, noRole } from './decide.ts';
 import { finders } from './decisions.ts';
 import type { Gateway } from './gateway.ts';
 import type { Notice, Teller } from './notices.ts';
@@ -35,7 +35,7 @@ const Submission = z.object({
 export function slackTeller({ config, inventory }: Gateway): Teller[] {
   const { slack } = config;
   if (!slack) return [];
-  const client = (): WebClient => new WebClient(secretOf(slack.token), { slackApiUrl: slack.api, retryConfig: { retries: 0 }, timeout: 10_000 }); // prettier-ignore
+  const client = (): WebClient => new WebClient(secretOf(slack.token), { slackApiUrl: slack.api, retryConfig: { retries: 0 }, rejectRateLimitedCalls: true, timeout: 10_000 }); // prettier-ignore
   return [
     {
       name: 'slack',
@@ -109,9 +109,13 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
     if (!value.success) return 'this form is not of a plan';
     if (person === undefined) return 'you are nobody that this gateway knows; ask for an entry in its people';
     const { kind, run, digest } = value.data;
-    const who = { name: person, kind: 'person', groups: [] } as const;
-    const asked = await finders[kind](gateway, run);
-    return (await decideFor(gateway, 'slack', who, asked, { digest, decision, reason }))?.why;
+    // Slack knows no groups of the identity provider: they are those of the last sign-in, as long as that counts.
+    const [groups, asked] = await Promise.all([gateway.sessions.groupsOf(person), finders[kind](gateway, run)]);
+    const who = { name: person, kind: 'person', groups: groups ?? [] } as const;
+    const why = (await decideFor(gateway, 'slack', who, asked, { digest, decision, reason }))?.why;
+    return why === noRole && groups === undefined
+      ? `${why}; roles of groups count here while you are signed in at ${config.url}`
+      : why;
   }
 }
 
@@ -147,6 +151,7 @@ function paragraphs(lines: readonly string[]): string[] {
 
 function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
   const { signed, needs, run, target, url, outcome, says } = notice;
+  const { decisions = [] } = notice;
   const { title, groups, facts, digest } = shown(signed, inventory, needs);
   const changes = groups.map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
   const texts = [...changes, ...paragraphs(facts.map(([name, text]) => `${name}: ${text}`))];
@@ -157,7 +162,8 @@ function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[]
     ...texts.slice(0, mostTexts).map(section),
     { type: 'section', text: { type: 'mrkdwn', text: `<${url}|All of it: evidence, and what was ruled out>` } },
   ]; // prettier-ignore
-  if (outcome !== undefined) return [...blocks, section(`${outcome}: ${says ?? ''}`)];
+  if (outcome !== undefined)
+    return [...blocks, ...paragraphs(decisions).slice(0, mostTexts).map(section), section(`${outcome}: ${says ?? ''}`)];
   // Nobody approves here what they are not shown.
   if (texts.length > mostTexts || texts.some((text) => text.length > mostText))
     return [...blocks, section('This is not all of it: a message holds no more. Decide on the page.')];

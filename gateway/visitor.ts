@@ -44,6 +44,13 @@ export class Visitor {
   }
 }
 
+/** A page that says one thing to whoever asks; it needs nothing that may have failed. */
+export const plainPage = (reply: FastifyReply, inventory: string, status: number, title: string, says: string): FastifyReply =>
+  reply
+    .code(status)
+    .type('text/html; charset=utf-8')
+    .send(eta.render('./message', { inventory, refresh: 0, title, says, back: '/' })); // prettier-ignore
+
 /** Who asks; where nobody is signed in the request has been answered. */
 export async function signedIn(
   gateway: Gateway,

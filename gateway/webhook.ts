@@ -10,12 +10,12 @@ export function webhook(url: string, secret: () => string): Teller {
   const name = `webhook-${createHash('sha256').update(url).digest('hex').slice(0, 12)}`;
   return {
     name,
-    tell: async ({ event, run, target, url: page, signed, outcome, says }: Notice) => {
+    tell: async ({ event, run, target, url: page, signed, outcome, says, decisions }: Notice) => {
       const at = new Date();
       const { digest } = signed;
       const { title, risk } = 'rollout' in signed ? signed.rollout : signed.plan;
       const of = 'rollout' in signed ? { rollout: run, targets: targetsOf(signed) } : { run, target };
-      const data = { ...of, url: page, plan: digest, title, risk, outcome, says };
+      const data = { ...of, url: page, plan: digest, title, risk, outcome, says, decisions };
       const body = JSON.stringify({ type: event, timestamp: at.toISOString(), data });
       const id = createHash('sha256').update(`${event} ${run} ${digest}`).digest('hex').slice(0, 32);
       const answer = await fetch(url, {

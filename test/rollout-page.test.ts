@@ -130,7 +130,7 @@ real('ip', 'ethtool')('rollouts at the gateway', () => {
     expect([doras.status, (await doras.sends(`${path}/decide`, form)).status]).toEqual([404, 403]);
     expect(await doras.goes('/')).not.toContain(path);
     expect(await carols.signIn(path, 'carol')).toContain('You cannot decide on this plan: you have no role');
-    // What is decided before anybody was told of it is told to nobody: the gateway looks every two seconds.
+    // What is decided before that is told by its end only: the gateway looks every two seconds.
     await until('programs are told that it waits', () => told('rollout.waiting').length > 0, 20_000);
     expect(changed()).toEqual([]);
     expect((await api<RolloutProgress>(`rollouts/${name}`)).json.decisions).toEqual([]);

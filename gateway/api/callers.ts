@@ -59,7 +59,8 @@ export class Callers {
 
   /** @throws Refusal */
   authenticated(request: FastifyRequest): Principal {
-    const who = machineOf(this.gateway.config, request.headers.authorization, provedNames(request.raw.socket));
+    const { config, log } = this.gateway;
+    const who = machineOf(config, request.headers.authorization, provedNames(request.raw.socket), log);
     if (!who)
       throw new Refusal(401, 'not authenticated: send a token as `Authorization: Bearer …`, or show a certificate');
     return who;

@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { progressOf } from '../../client/plans.ts';
 import { diagnosisOf, knownRuns, remediationOf } from '../../client/runs.ts';
 import { newRun, startDiagnosis } from '../../client/start.ts';
+import type { RemediateProgress } from '../../domain/runs.ts';
+import { progressWithin } from '../asking.ts';
 import type { Gateway } from '../gateway.ts';
 import { openingOf } from '../hooks.ts';
 import { type Callers, Decision, Most, Name, type Routes, decided, errors } from './callers.ts';
@@ -72,7 +73,7 @@ export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): v
       if (page.moving && page.says === undefined) return { run, state: page.state, steps: page.steps };
       const [diagnosis, remediation] = [await diagnosisOf(gateway, run), await remediationOf(gateway, run)];
       const plan = remediation?.open
-        ? await progressOf(gateway.engine.client.workflow.getHandle(`remediate/${run}`))
+        ? ((await progressWithin<RemediateProgress>(gateway, `remediate/${run}`)) ?? { phase: 'no worker answers' })
         : remediation?.result;
       return { run, state: page.state, diagnosis, ...(plan && { remediation: plan }) };
     },

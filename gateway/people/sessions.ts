@@ -35,6 +35,15 @@ export class Sessions {
     return row && (JSON.parse(row.person) as Principal);
   }
 
+  /** Groups that the identity provider named at somebody's last sign-in, while that lasts: for doors that it has no part in. */
+  async groupsOf(name: string): Promise<readonly string[] | undefined> {
+    const [row] = await this.database.query<{ person: string }>(
+      `select person from undrop_session where person::jsonb->>'name' = $1 and expires > now() order by expires desc limit 1`,
+      [name],
+    );
+    return row && (JSON.parse(row.person) as Principal).groups;
+  }
+
   async close(token: string): Promise<void> {
     await this.database.query('delete from undrop_session where id = $1', [hash(token)]);
   }

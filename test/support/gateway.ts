@@ -1,33 +1,52 @@
 import type { Session } from '../../cli/session.ts';
 import type { Inventory } from '../../domain/inventory.ts';
 import { parseConfig } from '../../gateway/config.ts';
-import { type Serving, serve } from '../../gateway/serve.ts';
+import { type Serving, type Surroundings, serve } from '../../gateway/serve.ts';
 import { loadRunbook } from '../../runbooks/load.ts';
 import { evidenceStore } from '../../worker/evidence.ts';
 import type { Road } from './road.ts';
+
+interface Opened {
+  gateway: Serving;
+  session: Session;
+  /** Opens one more beside it, at another port. */
+  another(): Promise<Serving>;
+}
 
 /**
  * A gateway and a worker in this process, on a road that is open.
  * @param text its configuration, as in a file
  * @param inventory what it works on; the gateway's key, which is made at its first start, is added to those that it trusts
+ * @param more what surrounds it, where that is not as usual; `before` is done with the worker before the gateway starts, which `work` says whether there is
  */
 export async function openGateway(
   road: Road,
   text: string,
   inventory: Inventory,
-): Promise<{ gateway: Serving; session: Session }> {
+  {
+    before,
+    work = true,
+    ...more
+  }: Partial<Surroundings> & { before?: (session: Session) => Promise<void>; work?: boolean } = {},
+): Promise<Opened> {
   const config = parseConfig(text, 'gateway.yaml');
-  const opened = async (known: Inventory, work: boolean) => {
-    const session = await road.session(known, work);
-    const { engine, taskQueue } = session;
-    const reach = { engine, taskQueue, inventory: known };
-    const surroundings = { reach, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
-    return { session, gateway: await serve(config, surroundings) };
-  };
-  const { gateway: first } = await opened(inventory, false);
+  const around = ({ engine, taskQueue }: Session, known: Inventory): Surroundings => ({
+    reach: { engine, taskQueue, inventory: known },
+    runbook: loadRunbook(),
+    store: evidenceStore(),
+    folder: road.data,
+    level: 'silent',
+  });
+  const first = await serve(config, around(await road.session(inventory, false), inventory));
   await first.close();
   const gateways = [{ name: config.name, key: first.publicKey }];
-  return opened({ ...inventory, approval: { ...inventory.approval, gateways } }, true);
+  const known = { ...inventory, approval: { ...inventory.approval, gateways } };
+  const session = await road.session(known, work);
+  await before?.(session);
+  const surroundings = { ...around(session, known), ...more };
+  const gateway = await serve(config, surroundings);
+  const elsewhere = { ...config, listen: { ...config.listen, port: 0 } };
+  return { gateway, session, another: async () => serve(elsewhere, surroundings) };
 }
 
 /** What the API answers to a program that has a token. */

@@ -6,6 +6,8 @@ import { Webhook } from 'standardwebhooks';
 /** Listens where Slack's Web API, or a program that is told by webhooks, would: it keeps what it is sent. */
 export class Listener {
   readonly calls: { method: string; body: string; headers: Record<string, string | string[] | undefined> }[] = [];
+  /** So long it takes for an answer. */
+  slowMs = 0;
   private readonly server: Server;
 
   constructor() {
@@ -16,7 +18,9 @@ export class Listener {
         const method = (request.url ?? '').replace(/^\/api\//, '');
         this.calls.push({ method, body: Buffer.concat(chunks).toString(), headers: request.headers });
         response.setHeader('content-type', 'application/json');
-        response.end(JSON.stringify({ ok: true, ts: `17${this.calls.length}.1`, channel: 'C1', view: { id: 'V1' } }));
+        const ts = this.ts(this.calls.length - 1);
+        const answer = JSON.stringify({ ok: true, ts, channel: 'C1', view: { id: 'V1' } });
+        setTimeout(() => response.end(answer), this.slowMs);
       });
     });
   }
@@ -29,6 +33,11 @@ export class Listener {
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  /** What it named the message that a call made. */
+  ts(at: number): string {
+    return `17${at + 1}.1`;
   }
 
   /** What it was told by webhooks, each with a signature that is right. */
