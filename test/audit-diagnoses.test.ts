@@ -7,7 +7,7 @@ import type { Session } from '../cli/session.ts';
 import type { AuditInput, AuditProgress, AuditRecord, AuditResult, NodeValues } from '../domain/audit.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseResult } from '../domain/runs.ts';
-import { evidenceStore } from '../worker/worker.ts';
+import { evidenceStore } from '../worker/evidence.ts';
 import { replayed } from './support/histories.ts';
 import { Namespaces, line, real, sh } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
