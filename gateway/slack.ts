@@ -75,7 +75,7 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
       // A reason is asked for, and with it a second look; Slack's trigger lives three seconds.
       await new WebClient(secretOf(known.token), { slackApiUrl: known.api, retryConfig: { retries: 0 }, timeout: 2_500 }).views.open({
         trigger_id,
-        view: form(action.action_id, action.value, await nameOf(user.id)),
+        view: form(action.action_id, action.value, nameOf(user.id)),
       }); // prettier-ignore
       return reply.send();
     }
@@ -93,7 +93,7 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
     return reply.send({ response_action: 'errors', errors: { reason: why } });
   });
 
-  async function nameOf(id: string): Promise<string | undefined> {
+  function nameOf(id: string): string | undefined {
     return config.people.find((one) => one.slack === id)?.name;
   }
 
@@ -105,7 +105,7 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
     reason: string,
   ): Promise<string | undefined> {
     const value = Value.safeParse(json(metadata));
-    const person = await nameOf(user);
+    const person = nameOf(user);
     if (!value.success) return 'this form is not of a plan';
     if (person === undefined) return 'you are nobody that this gateway knows; ask for an entry in its people';
     const { kind, run, digest } = value.data;
@@ -113,9 +113,8 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
     const [groups, asked] = await Promise.all([gateway.sessions.groupsOf(person), finders[kind](gateway, run)]);
     const who = { name: person, kind: 'person', groups: groups ?? [] } as const;
     const why = (await decideFor(gateway, 'slack', who, asked, { digest, decision, reason }))?.why;
-    return why === noRole && groups === undefined
-      ? `${why}; roles of groups count here while you are signed in at ${config.url}`
-      : why;
+    if (why !== noRole || groups) return why;
+    return `${why}; roles of groups count here while you are signed in at ${config.url}`;
   }
 }
 
