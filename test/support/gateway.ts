@@ -7,7 +7,7 @@ import { evidenceStore } from '../../worker/worker.ts';
 import type { Road } from './road.ts';
 
 /**
- * A gateway and a worker in this process, on a road that is open.
+ * A gateway in this process, and a worker unless another process has it, on a road that is open.
  * @param text its configuration, as in a file
  * @param inventory what it works on; the gateway's key, which is made at its first start, is added to those that it trusts
  */
@@ -15,10 +15,11 @@ export async function openGateway(
   road: Road,
   text: string,
   inventory: Inventory,
+  work = true,
 ): Promise<{ gateway: Serving; session: Session }> {
   const config = parseConfig(text, 'gateway.yaml');
-  const opened = async (known: Inventory, work: boolean) => {
-    const session = await road.session(known, work);
+  const opened = async (known: Inventory, working: boolean) => {
+    const session = await road.session(known, working);
     const { engine, taskQueue } = session;
     const reach = { engine, taskQueue, inventory: known };
     const surroundings = { reach, runbook: loadRunbook(), store: evidenceStore(), folder: road.data, level: 'silent' };
@@ -26,8 +27,8 @@ export async function openGateway(
   };
   const { gateway: first } = await opened(inventory, false);
   await first.close();
-  const gateways = [{ name: config.name, key: first.publicKey }];
-  return opened({ ...inventory, approval: { ...inventory.approval, gateways } }, true);
+  const gateways = [...inventory.approval.gateways, { name: config.name, key: first.publicKey }];
+  return opened({ ...inventory, approval: { ...inventory.approval, gateways } }, work);
 }
 
 /** What the API answers to a program that has a token. */
