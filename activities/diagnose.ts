@@ -58,6 +58,11 @@ export function diagnoseActivities(deps: Deps) {
       });
     },
 
+    /** Whether everything is stopped. */
+    async isStopped(): Promise<boolean> {
+      return (await deps.ledger?.stopped()) !== undefined;
+    },
+
     /** A conclusion in the words of a page, for whoever cannot read the evidence of this worker's machine. */
     async sections(conclusion: string): Promise<Sections> {
       return sectionsOf(runbook, await store.get<Conclusion>(conclusion));

@@ -1,6 +1,6 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { awaitRollout, findRunOrRollout } from '../client/rollouts.ts';
-import { awaitPlan } from '../client/plans.ts';
+import { awaitPlan, progressOf } from '../client/plans.ts';
 import { remediationOf } from '../client/runs.ts';
 import { type Need, needsFor } from '../domain/approval.ts';
 import { codeOf } from './following.ts';
@@ -58,11 +58,13 @@ async function openPlan(session: Session, run: string): Promise<Open> {
   if (!signed) throw new UserError(`run ${run} has no plan: ${known.result?.says ?? 'it ended'}`, exit.unchanged);
   if (!known.open)
     throw new UserError(`the plan of run ${run} is already ${known.result?.outcome ?? 'ended'}`, exit.unchanged);
+  const { judged } = await progressOf(handle);
   return {
     name: run,
     handle,
     digest: signed.digest,
-    needs: needsFor(session.inventory.approval, signed.plan.risk),
+    // A policy may ask for other people than the inventory does.
+    needs: judged?.people ?? needsFor(session.inventory.approval, signed.plan.risk),
     show: () => printPlan(signed),
     follow: async (quiet) => {
       const result = await followRemediation(session, handle, quiet);

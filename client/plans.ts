@@ -42,8 +42,11 @@ export async function awaitPlan(handle: WorkflowHandle, waits = (): void => {}):
   }
 }
 
+/** What the server says of an Update that no workflow has looked at: it came while the plan was ending. */
+const unseen = /wasn't processed by worker/;
+
 /** Sends a signed decision. @throws UserError with the reason when it does not count */
-export async function decide(handle: WorkflowHandle, decision: Decision): Promise<void> {
+export async function decide(handle: WorkflowHandle, decision: Decision, mayAskAgain = true): Promise<void> {
   const late = sleep(answerMs, undefined, { ref: false }).then(() => {
     throw new UserError(
       'no worker answers for this plan. The decision was sent and counts as soon as one does (`undrop worker`); `undrop cancel` closes the plan',
@@ -54,6 +57,7 @@ export async function decide(handle: WorkflowHandle, decision: Decision): Promis
     await Promise.race([handle.executeUpdate('decide', { args: [decision] }), late]);
   } catch (error) {
     if (error instanceof UserError) throw error;
+    if (mayAskAgain && unseen.test(failureOf(error).message)) return decide(handle, decision, false);
     // In the moment in which a plan ends the server says "aborted by closing workflow", later that it has completed.
     const why = isGone(error)
       ? 'the plan has completed: it is already decided, or was cancelled'

@@ -18,3 +18,17 @@ export function fitsParts(glob: string, name: string): boolean {
   const [globs, names] = [glob.split('/'), name.split('/')];
   return globs.length === names.length && globs.every((one, index) => fits(one, names[index] ?? ''));
 }
+
+/**
+ * Whether patterns fit all of a target, of which `*` may be any text of one end. A pattern without `->` is for any end, and
+ * each end must fit such a one: who may something with `pod/shop/*` may nothing with what a pod of it sends to. One with `->`
+ * is for paths, each side for its end.
+ */
+export function fitsEnds(globs: readonly string[], target: string): boolean {
+  const ends = endsIn(target);
+  const plain = globs.filter((glob) => !glob.includes('->'));
+  if (ends.every((end) => plain.some((glob) => fits(glob, end)))) return true;
+  return globs.map(endsIn).some((sides) => sides.length === ends.length && sides.every((side, at) => fits(side, ends[at] ?? ''))); // prettier-ignore
+}
+
+const endsIn = (text: string): string[] => text.split('->').map((end) => end.trim());

@@ -39,6 +39,8 @@ export interface Problem extends Report {
 export interface IncidentInput extends Omit<DiagnoseInput, 'passive'> {
   /** How many diagnoses of this inventory's incidents may run at once. */
   atOnce: number;
+  /** Pauses instead of `retryMs`. */
+  retryMs?: number[];
   /** What an earlier part of the same incident knew: long ones are continued in a new history. */
   carried?: Pick<IncidentProgress, 'problems' | 'runs'> & { seen?: Seen };
 }
@@ -49,6 +51,8 @@ export interface IncidentRun extends Partial<Pick<DiagnoseResult, 'kind' | 'says
   started: number;
   ended?: number;
   failed?: string;
+  /** Everything was stopped, so nothing was tried. */
+  stopped?: true;
 }
 
 export interface IncidentProgress {
@@ -63,6 +67,8 @@ export const incidentId = (inventory: string, target: string): string => `incide
 
 /** Alerts that come until so long after a diagnosis belong to what it has looked at. */
 export const joinMs = 600_000;
+/** After a diagnosis that failed another is tried so much later; after the last of these only for what is reported then. */
+export const retryMs: readonly number[] = [60_000, 300_000, 900_000];
 /** All problems resolved for so long: the incident is over. */
 export const quietMs = 600_000;
 /** An incident of which nobody reports anything any more, resolved or not. */
@@ -98,12 +104,29 @@ export function seenBefore(seen: Seen, { id, rememberMs }: Origin, now: number):
 
 export const open = ({ status }: Pick<Report, 'status'>): boolean => status === 'firing' || status === 'acknowledged';
 
-/** Whether another diagnosis is due: something fires that was reported long after the last one had ended. */
-export function due(problems: readonly Problem[], runs: readonly IncidentRun[]): boolean {
+/**
+ * When another diagnosis is due while something fires; milliseconds since the epoch. At once for what was reported long after
+ * the last one had ended, and after a pause where that failed: senders that tell once are not to be forgotten. What a stop
+ * has refused was no attempt.
+ * @returns undefined where it waits for what is reported next
+ */
+export function dueAt(
+  problems: readonly Problem[],
+  runs: readonly IncidentRun[],
+  pauses: readonly number[] = retryMs,
+): number | undefined {
+  const firing = problems.filter(open);
+  if (firing.length === 0) return undefined;
   const last = runs.at(-1);
-  if (!last) return problems.some(open);
-  const { ended } = last;
-  return ended !== undefined && problems.some((one) => open(one) && one.last > ended + joinMs);
+  if (!last) return 0;
+  const { ended, failed, stopped } = last;
+  if (ended === undefined) return undefined;
+  if (firing.some((one) => one.last > ended + joinMs)) return 0;
+  if (failed === undefined) return undefined;
+  const since = runs.slice(runs.findLastIndex((one) => one.failed === undefined) + 1);
+  const attempts = since.filter((one) => !one.stopped).length;
+  const pause = stopped ? pauses[0] : pauses[attempts - 1];
+  return pause === undefined ? undefined : ended + pause;
 }
 
 /** When the incident is over if nothing more is reported; milliseconds since the epoch. */

@@ -1,4 +1,4 @@
-import { fits } from './globs.ts';
+import { fits, fitsEnds } from './globs.ts';
 import { type Need, type RecordedDecision, needed } from './approval.ts';
 import { type Automatic, type Limit, breakerOf, budgetOf } from './automatic.ts';
 import type { Plan } from './plan.ts';
@@ -70,7 +70,7 @@ function matches(rule: PolicyRule, plan: Plan): boolean {
     plan.changes.every(({ cause }) => known(rule.causes, cause)) &&
     alike(rule.nodes, nodesOf(plan)) &&
     alike(rule.services, plan.radius.services) &&
-    alike(rule.targets, plan.target === undefined ? [] : [plan.target]) &&
+    (rule.targets === undefined || (plan.target !== undefined && fitsEnds(rule.targets, plan.target))) &&
     alike(rule.requesters, [plan.requester])
   );
 }

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { decide, progressOf, rollBack } from '../client/plans.ts';
+import { openBy } from '../cli/deciding.ts';
 import { followRemediation } from '../cli/remediating.ts';
 import { startRemediation } from '../client/start.ts';
 import type { Session } from '../cli/session.ts';
@@ -18,7 +19,7 @@ import {
   changeId,
 } from '../domain/runs.ts';
 import { faultNamed, labInventory, namespaceState } from '../lab/lab.ts';
-import { replayed } from './support/histories.ts';
+import { record, replayed } from './support/histories.ts';
 import { root } from './support/imports.ts';
 import { real } from './support/machine.ts';
 import { LabRoad } from './support/lab-road.ts';
@@ -96,6 +97,11 @@ real(
     write();
     const { handle, signed } = await planned(session, diagnosis);
     expect(signed.plan.policy).toMatchObject({ rule: 'offload', standing: { atOnce: 1 } });
+    // Whoever objects is told what helps, and not that it was recorded.
+    const { run } = signed.plan;
+    const way = new RegExp(`this plan is automatic, .* rule offload, .*\`undrop cancel ${run}\``);
+    const no = bob.decides(handle.workflowId, signed.digest, { decision: 'reject', reason: 'not now' });
+    await expect(decide(handle, no)).rejects.toThrow(way);
     const result = await ended(handle);
     expect(result.outcome).toBe('confirmed');
     expect(result.decisions).toEqual([
@@ -104,6 +110,7 @@ real(
         principal: 'policy:offload',
         reason: expect.stringMatching(/standing approval of alice until .*; 1 nodes, at most 1;.* failed changes/),
       }),
+      expect.objectContaining({ decision: 'reject', principal: 'bob', refused: expect.stringMatching(way) }),
     ]);
     expect(offloads()).not.toBe(old);
     const report = readFileSync(result.report ?? '', 'utf8');
@@ -129,7 +136,7 @@ real(
   test('an edited policy voids a plan that waits for its permit', async () => {
     write();
     const free = await occupied();
-    const handle = await startRemediation(session, diagnosis, 'alert');
+    const { handle } = await planned(session, diagnosis);
     await until('it waits for the permit', async () => /waiting/.test(await stages('auto', 'h1')), 30_000);
     write({ atOnce: 2 });
     await free();
@@ -159,6 +166,8 @@ real(
     const rule = { name: 'people', mode: 'active', approvals: [{ quorum: 2 }] };
     writeFileSync(file(), JSON.stringify({ rules: [rule] }));
     const { handle, signed } = await planned(session, diagnosis);
+    // What `undrop approve` says that it needs is what the rule asks for, and not the inventory's quorum of one.
+    expect(await openBy(session, diagnosis.run)).toMatchObject({ digest: signed.digest, needs: [{ quorum: 2 }] });
     await decide(handle, alice.decides(handle.workflowId, signed.digest));
     expect((await progressOf(handle)).phase).toBe('waiting for approval');
     writeFileSync(file(), JSON.stringify({ rules: [{ ...rule, approvals: [{ quorum: 1 }] }] }));
@@ -275,6 +284,8 @@ real(
       histories.push({ workflowId, history: await session.engine.client.workflow.getHandle(workflowId, runId).fetchHistory() }); // prettier-ignore
     expect(histories.length).toBeGreaterThan(20);
     expect(await replayed(histories)).toEqual([]);
+    // Other tests record of the other kinds what is to be kept.
+    if (process.env['UNDROP_RECORD']) record(histories.filter(({ workflowId }) => workflowId.startsWith('permit/')));
   });
 
   async function undone(handle: WorkflowHandle, { signed, changes }: RemediateResult): Promise<void> {

@@ -134,6 +134,7 @@ describe('which rule decides', () => {
     ['one of several Services', { services: ['dns'] }, { radius: { flows: 1, services: ['dns', 'db'] } }],
     ['Services, where none is known', { services: ['*'] }, { radius: { flows: 1, services: [] } }],
     ['target', { targets: ['db->*'] }, {}],
+    ['end of the target, one of two,', { targets: ['web*'] }, { target: 'web->service/db/main' }],
     ['requester', { requesters: ['schedule'] }, {}],
   ])('none where the %s is another: then people, as the inventory says', (_, rule, change) => {
     const judged = judgePolicy(policyOf(rule), plan(change), context());

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
+import { randomUUID } from 'node:crypto';
 import { newKey, sign, sshKey } from '../activities/signature.ts';
 import type { Session } from '../cli/session.ts';
 import type { UserError } from '../client/errors.ts';
@@ -8,13 +9,21 @@ import { startRemediation } from '../client/start.ts';
 import type { Decision } from '../domain/approval.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseResult, RemediateProgress, RemediateResult } from '../domain/runs.ts';
+import type { Serving } from '../gateway/serve.ts';
 import { Commands } from './support/commands.ts';
+import { type Answer, Doors } from './support/doors.ts';
+import { openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
+import { Provider, freePort } from './support/people.ts';
 import { Person, Road, diagnosed } from './support/road.ts';
+import { Listener } from './support/slack.ts';
+import type { Visit } from './support/visit.ts';
 
 const rounds = Number(process.env['UNDROP_ROUNDS'] ?? 1000);
 const atOnce = 30;
+/** So many of the rounds at once go by the gateway's doors, each beside a run of its own; of all rounds a tenth. */
+const lanes = 3;
 /** Plans of a round that nobody decides lapse after this time. */
 const expiresMinutes = 0.1;
 
@@ -30,8 +39,31 @@ const commands = new Commands();
 
 let road: Road;
 let session: Session;
+let gateway: Serving;
 let pair: Pair;
 let diagnosis: DiagnoseResult;
+let doors: Doors;
+const ways: Way[] = [];
+const secrets = { UNDROP_T_SLACK: randomUUID(), UNDROP_T_API: randomUUID() };
+const provider = new Provider({ bob: [] });
+const listener = new Listener();
+
+/** A run whose plans are decided on over HTTP, and bob at its page. */
+interface Way {
+  diagnosis: DiagnoseResult;
+  visit: Visit;
+}
+
+const configText = (url: string, port: number, slackApi: string): string => `
+listen: { port: ${port} }
+url: ${url}
+oidc: { issuer: '${provider.issuer}', clientId: undrop, clientSecret: { env: UNDROP_T_CLIENT } }
+slack: { signingSecret: { env: UNDROP_T_SLACK }, token: { env: UNDROP_T_SLACK }, channel: C1, api: '${slackApi}' }
+people:
+${['bob', 'carol', 'dora', 'bot', 'mallory'].map((name) => `  - { name: ${name}, slack: slack-${name}${name === 'bob' ? ', oidc: bob' : ''} }`).join('\n')}
+machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_API }] }]
+roles: [{ role: approve, who: [bob, carol, dora, bot, mallory] }, { role: start, who: [pipeline] }]
+`; // prettier-ignore
 
 /** The same rounds each time: a failure can be looked at again. */
 let seed = 20261125;
@@ -45,6 +77,8 @@ interface Attempt {
   what: string;
   decision: (id: string, digest: string) => Decision;
   never?: RegExp;
+  /** No gateway would hand it in: it is sent to the workflow itself. */
+  direct?: true;
 }
 
 const through = (key: string, principal: string, more: Partial<Decision> = {}) => (id: string, digest: string): Decision =>
@@ -58,10 +92,12 @@ const attempts: Attempt[] = [
   { what: 'a rejection without a reason', decision: (id, digest) => bob.decides(id, digest, { decision: 'reject' }), never: /needs a reason/ },
   { what: 'the requester', decision: (id, digest) => carol.decides(id, digest), never: /carol asked for this plan/ },
   { what: 'the requester on the page', decision: through(gatewayKey, 'carol'), never: /carol asked for this plan/ },
+  { what: 'a rejection without a reason on the page', decision: through(gatewayKey, 'bob', { decision: 'reject' }), never: /needs a reason/ },
+  { what: 'an old plan on the page', decision: (id) => through(gatewayKey, 'dora')(id, 'e'.repeat(64)), never: /look at it again/ },
   { what: 'a bot', decision: through(gatewayKey, 'bot'), never: /bot is not among the approvers/ },
   { what: 'a stranger', decision: (id, digest) => mallory.decides(id, digest), never: /mallory is not among the approvers/ },
-  { what: 'a forged page', decision: through(strangeKey, 'alice'), never: /not signed by the key of the gateway door/ },
-  { what: 'a gateway that nobody trusts', decision: through(gatewayKey, 'alice', { via: 'window' }), never: /not signed by the key of the gateway window/ },
+  { what: 'a forged page', decision: through(strangeKey, 'alice'), never: /not signed by the key of the gateway door/, direct: true },
+  { what: 'a gateway that nobody trusts', decision: through(gatewayKey, 'alice', { via: 'window' }), never: /not signed by the key of the gateway window/, direct: true },
   { what: 'a forged name', decision: (id, digest) => mallory.decides(id, digest, { principal: 'bob' }), never: /not signed by bob's key/ },
   { what: 'an old plan', decision: (id) => alice.decides(id, 'e'.repeat(64)), never: /look at it again/ },
   { what: 'a signature of another run', decision: (_, digest) => bob.decides('remediate/other', digest), never: /not signed by bob's key/ },
@@ -85,19 +121,41 @@ async function planOf(handle: WorkflowHandle): Promise<string> {
   }
 }
 
+/** Sends a decision to the workflow itself, as `undrop approve` does. */
+const straight = (handle: WorkflowHandle) => async (decision: Decision): Promise<Answer> =>
+  decide(handle, decision).then(() => undefined, (error: UserError) => error.message); // prettier-ignore
+
+/** By the gateway: people's own signatures by the API, bob by the form of his page, whomever else it speaks for by Slack. */
+async function overHttp({ diagnosis: { run }, visit }: Way): Promise<(decision: Decision) => Promise<Answer>> {
+  await visit.goes(`/runs/${run}`);
+  const form = visit.form();
+  return async (decision) => {
+    if (decision.via === undefined) return doors.api(run, decision);
+    return decision.principal === bob.name ? doors.page(visit, run, form, decision) : doors.slack(run, decision);
+  };
+}
+
+/** A refusal as the trail has it: who, whether by a gateway, and why. */
+const refusal = ({ principal, via }: Pick<Decision, 'principal' | 'via'>, why: string): string =>
+  `${principal}${via === undefined ? '' : ' by a gateway'}: ${why}`;
+const trail = ({ decisions }: Pick<RemediateResult, 'decisions'>): string[] =>
+  decisions.flatMap((one) => (one.refused === undefined ? [] : [refusal(one, one.refused)]));
+
 const outcomes: string[] = [];
 
-async function round(index: number): Promise<void> {
-  const chosen = Array.from({ length: 2 + random(5) }, () => attempts[random(attempts.length)] as Attempt);
+async function round(index: number, way?: Way): Promise<void> {
+  const possible = attempts.filter(({ direct }) => !(way && direct));
+  const chosen = Array.from({ length: 2 + random(5) }, () => possible[random(possible.length)] as Attempt);
   const late = random(10) === 0;
   // Where nobody decides the plan is still open, and one person can close it; some are left to lapse.
   const closes = !late && random(8) > 0;
-  const handle = await startRemediation(session, { ...diagnosis, run: `${diagnosis.run}-${index}` }, carol.name);
+  const about = way?.diagnosis ?? { ...diagnosis, run: `${diagnosis.run}-${index}` };
+  const handle = await startRemediation(session, about, carol.name);
   const digest = await planOf(handle);
+  const why = way ? await overHttp(way) : straight(handle);
   if (late) await handle.result();
-  const why = async (decision: Decision): Promise<string | undefined> =>
-    decide(handle, decision).then(() => undefined, (error: UserError) => error.message); // prettier-ignore
-  const said = await Promise.all(chosen.map(async ({ decision }) => why(decision(handle.workflowId, digest))));
+  const decisions = chosen.map(({ decision }) => decision(handle.workflowId, digest));
+  const said = await Promise.all(decisions.map(why));
   const told = chosen.map(({ what }, at) => `${what}: ${said[at] ?? 'counted'}`);
   chosen.forEach(({ never }, at) => {
     const refused = said[at];
@@ -125,9 +183,12 @@ async function round(index: number): Promise<void> {
   if (rejected) expect(result.says).toContain(closed ? 'erin rejected it: over' : 'alice rejected it: no');
   if (approved) expect(result.says).toMatch(/drift|another change is in progress|the approval has expired/);
   if (late) expect(counted).toEqual([]);
-  // The trail names everybody who was refused in the workflow itself, and why.
-  for (const { refused, principal } of result.decisions)
-    if (refused !== undefined) expect(`${principal}: ${refused}`).toMatch(/\w: \w/);
+  // The trail names everybody who was refused while there was a plan, and why, in the words that they were told.
+  const refused = decisions.flatMap((one, at) => {
+    const text = said[at];
+    return text === undefined || text.includes('completed') ? [] : [refusal(one, text)];
+  });
+  expect({ told, trail: trail(result) }).toEqual({ told, trail: expect.arrayContaining(refused) });
 }
 
 real('ip', 'sysctl')('decisions that come at once', () => {
@@ -141,29 +202,79 @@ real('ip', 'sysctl')('decisions that come at once', () => {
       ...pair.inventory,
       approval: { approvers, quorum: 2, gateways, expiresMinutes },
     });
-    session = await road.session(inventory, false);
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    provider.redirects.push(`${url}/callback`);
+    await provider.open();
+    Object.assign(process.env, secrets, { UNDROP_T_CLIENT: provider.secret });
+    ({ gateway, session } = await openGateway(road, configText(url, port, await listener.open()), inventory, {
+      work: false,
+    }));
+    doors = new Doors(gateway, secrets.UNDROP_T_SLACK, secrets.UNDROP_T_API);
     // As in production a process of its own, so that starting programs on the nodes does not hold up the people here.
-    await commands.start(['worker', '-i', road.file(inventory)]).says('working on');
+    await commands.start(['worker', '-i', road.file(session.inventory)]).says('working on');
     await pair.break();
     diagnosis = await diagnosed(session, pair.target, carol.name);
     expect(diagnosis).toMatchObject({ roots: [pair.root] });
-  }, 60_000);
+    for (let lane = 0; lane < lanes; lane++) {
+      const own = await diagnosed(session, pair.target, carol.name);
+      ways.push({ diagnosis: own, visit: await doors.visit(`/runs/${own.run}`, bob.name) });
+    }
+  }, 120_000);
   afterAll(async () => {
     await commands.end();
+    await gateway?.close();
+    await provider.close();
+    await listener.close();
     await road.close();
     namespaces.remove();
   }, 60_000);
 
+  test('whatever is refused is in the trail with its reason, by whichever door it came', async () => {
+    const [way] = ways;
+    if (!way) throw new Error('there is no run');
+    const handle = await startRemediation(session, way.diagnosis, carol.name);
+    const digest = await planOf(handle);
+    const http = await overHttp(way);
+    const wrong = attempts.filter(({ never }) => never !== undefined);
+    const expected: string[] = [];
+    for (const hand of [straight(handle), http])
+      for (const { what, decision, never = /./, direct } of wrong) {
+        if (hand === http && direct) continue;
+        const one = decision(handle.workflowId, digest);
+        const why = await hand(one);
+        expect({ what, why }).toEqual({ what, why: expect.stringMatching(never) });
+        expected.push(refusal(one, why ?? ''));
+      }
+    const malformed = { ...alice.decides(handle.workflowId, digest), decision: 'maybe' } as unknown as Decision;
+    expect(await straight(handle)(malformed)).toBe('that is no decision');
+    expect(trail(await handle.query<RemediateProgress>('progress'))).toEqual(expected);
+    // A flood is refused as before, and leaves a hundred refusals, not more of them than that.
+    const flood = Array.from({ length: 120 }, () => mallory.decides(handle.workflowId, digest));
+    for (const one of flood) expect(await straight(handle)(one)).toMatch(/mallory is not among the approvers/);
+    expect(trail(await handle.query<RemediateProgress>('progress'))).toHaveLength(100);
+    const { events } = await handle.fetchHistory();
+    expect(events?.filter(({ workflowExecutionUpdateAcceptedEventAttributes: one }) => one)).toHaveLength(100);
+    expect(await http(erin.decides(handle.workflowId, digest, { decision: 'reject', reason: 'over' }))).toBeUndefined();
+    expect(await handle.result()).toMatchObject({ outcome: 'rejected', says: 'erin rejected it: over' });
+  }, 60_000);
+
   test(`${rounds} random rounds end right, with a trail that says why, and the node stays as it was`, async () => {
     const stop = pair.drifting();
-    const left = Array.from({ length: rounds }, (_, index) => index);
-    const work = async (): Promise<void> => {
-      for (let next = left.shift(); next !== undefined; next = left.shift()) await round(next);
+    const all = Array.from({ length: rounds }, (_, index) => index);
+    const left = { straight: all, http: all.splice(0, Math.ceil(rounds / 10)) };
+    const work = async (mine: number[], way?: Way): Promise<void> => {
+      for (let next = mine.shift(); next !== undefined; next = mine.shift()) await round(next, way);
     };
     // The first failure ends it, once the rounds in progress are over.
-    const ended = await Promise.allSettled(
-      Array.from({ length: atOnce }, async () => work().finally(() => left.splice(0))),
-    );
+    const over = (error: unknown): never => {
+      for (const mine of Object.values(left)) mine.splice(0);
+      throw error;
+    };
+    const ended = await Promise.allSettled([
+      ...Array.from({ length: atOnce - lanes }, async () => work(left.straight).catch(over)),
+      ...ways.map(async (way) => work(left.http, way).catch(over)),
+    ]);
     stop();
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
     // Each way to end was met often.

@@ -12,8 +12,9 @@ Runtime.install({
 
 test('histories of earlier runs replay against the workflows as they are: runs in progress survive an upgrade', async () => {
   const histories = recorded();
-  const kinds = new Set(histories.map(({ workflowId }) => workflowId.split('-')[0]));
-  expect(kinds).toEqual(new Set(['audit', 'change', 'diagnose', 'remediate']));
+  const kinds = new Set(histories.map(({ workflowId }) => workflowId.split('/')[0]));
+  const all = ['audit', 'change', 'diagnose', 'incident', 'permit', 'remediate', 'rollout', 'stopped', 'turns'];
+  expect(kinds).toEqual(new Set(all));
   expect(await replayed(histories)).toEqual([]);
 });
 

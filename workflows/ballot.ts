@@ -15,11 +15,11 @@ export class Ballot {
   readonly counted: Decision[] = [];
   private readonly recorded: RecordedDecision[];
   private policy: ApprovalPolicy | undefined;
+  private closed: string | undefined;
 
   /** @param recorded every decision that comes is added here, also those that do not count */
   constructor(recorded: RecordedDecision[]) {
     this.recorded = recorded;
-    const validate = (one: Decision): void => this.validate(one);
     setHandler(
       decide,
       async (one) => {
@@ -27,7 +27,7 @@ export class Ballot {
         if (said.refused !== undefined) throw ApplicationFailure.nonRetryable(said.refused, 'Refused');
         return said;
       },
-      { validator: validate, description: 'Approve or reject the plan by its digest' },
+      { validator: (one) => this.admit(one), description: 'Approve or reject the plan by its digest' },
     );
     setHandler(decisionSignal, async (one) => void (await this.record(one)));
   }
@@ -35,6 +35,11 @@ export class Ballot {
   /** From now on people can decide, by these rules. */
   open(policy: ApprovalPolicy): void {
     this.policy = policy;
+  }
+
+  /** From now on nobody's decision counts. @param why what they are told, with what they can do instead */
+  close(why: string): void {
+    this.closed = why;
   }
 
   /** Waits until enough people approved, one rejected, or the time is over. Silence never approves. */
@@ -53,9 +58,22 @@ export class Ballot {
     return `${last?.principal ?? 'somebody'} rejected it: ${last?.reason ?? ''}`;
   }
 
+  /** What is refused here leaves no trace: only what is no decision, and what there is no room to record. */
+  private admit(decision: Decision): void {
+    wellFormed(decision);
+    if (this.full()) this.validate(decision);
+  }
+
   private validate(decision: Decision): void {
-    const why = this.policy ? refusal(this.policy, this.recorded, decision, Date.now()) : 'there is no plan yet';
+    const why = this.policy
+      ? (this.closed ?? refusal(this.policy, this.recorded, decision, Date.now()))
+      : 'there is no plan yet';
     if (why !== undefined) throw ApplicationFailure.nonRetryable(why, 'Refused');
+  }
+
+  /** Refusals are kept as a trail, but not without end: anybody can be refused again and again. */
+  private full(): boolean {
+    return this.recorded.filter(({ refused }) => refused !== undefined).length >= mostRefusals;
   }
 
   private async record(decision: Decision): Promise<RecordedDecision> {
@@ -76,9 +94,7 @@ export class Ballot {
     } catch (error) {
       recorded.refused = causeOf(error);
     }
-    // Refusals are kept as a trail, but not without end: anybody who can signal can send them.
-    const refusals = this.recorded.filter(({ refused }) => refused !== undefined).length;
-    if (recorded.refused === undefined || refusals < mostRefusals) this.recorded.push(recorded);
+    if (recorded.refused === undefined || !this.full()) this.recorded.push(recorded);
     return recorded;
   }
 }

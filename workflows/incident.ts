@@ -5,20 +5,24 @@ import {
   continueAsNew,
   executeChild,
   isCancellation,
+  patched,
+  proxyActivities,
   setCurrentDetails,
   setHandler,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
 import { endsOf } from '../domain/ends.ts';
 import {
   type IncidentInput,
   type IncidentProgress,
   type IncidentRun,
-  due,
+  dueAt,
   open,
   overAt,
   reported,
+  retryMs,
   seenBefore,
 } from '../domain/incident.ts';
 import { runNamed } from '../domain/runs.ts';
@@ -27,12 +31,14 @@ import { innermost } from '../domain/errors.ts';
 import { incidentProgress, reportSignal } from './messages.ts';
 import { turnTaker } from './turns.ts';
 
+const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s' });
+
 /** A long incident is continued in a new history from this length on. */
 const longest = 2000;
 
 /**
  * All that incident tooling reports of one target, until it is over. However often it is told, it diagnoses once, and again
- * only for what is reported long after that.
+ * only for what is reported long after that, or where it failed.
  */
 export async function incident(input: IncidentInput): Promise<IncidentProgress> {
   const { problems = [], runs = [], seen: known = {} } = input.carried ?? {};
@@ -51,14 +57,15 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   // The report that comes with the start is handed in only after this function has begun.
   await condition(() => problems.length > 0, '1m');
   for (;;) {
-    if (due(problems, runs)) await look();
+    if ((next() ?? Infinity) <= Date.now() && !(await stillStopped())) await look();
     show(problems.some(open) ? 'open' : 'resolved');
     if (workflowInfo().historyLength > longest || workflowInfo().continueAsNewSuggested)
       return continueAsNew<typeof incident>({ ...input, carried: { problems, runs, seen: known } });
     const seen = reports();
     const left = overAt(problems) - Date.now();
     if (left <= 0) break;
-    await condition(() => reports() !== seen, left);
+    const pause = Math.max(1, (next() ?? Infinity) - Date.now());
+    await condition(() => reports() !== seen, Math.min(left, pause));
   }
   show('closed');
   return progress;
@@ -66,6 +73,20 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   /** How many reports came so far. */
   function reports(): number {
     return problems.reduce((sum, { times }) => sum + times, 0);
+  }
+
+  /** When the next diagnosis is due. */
+  function next(): number | undefined {
+    const again = runs.at(-1)?.failed !== undefined && triesAgain();
+    return dueAt(problems, runs, again ? (input.retryMs ?? retryMs) : []);
+  }
+
+  /** Whether what refused the last diagnosis still stands. Asked instead of tried, or each minute of a stop would leave a run. */
+  async function stillStopped(): Promise<boolean> {
+    const last = runs.at(-1);
+    if (!last?.stopped || !(await quick.isStopped())) return false;
+    last.ended = Date.now();
+    return true;
   }
 
   async function look(): Promise<void> {
@@ -90,11 +111,15 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     } catch (error) {
       if (isCancellation(error)) throw error;
       run.failed = innermost(error);
+      if (triesAgain() && (await quick.isStopped())) run.stopped = true;
     } finally {
       run.ended = Date.now();
     }
   }
 }
+
+/** Incidents that had failed before undrop tried again waited for the next report, and replay so. */
+const triesAgain = (): boolean => patched('failed diagnoses are tried again');
 
 function details({ phase, target, problems, runs }: IncidentProgress): string {
   return [

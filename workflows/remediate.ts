@@ -3,6 +3,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -73,8 +74,15 @@ export async function remediate(input: RemediateInput): Promise<RemediateResult>
     const { judged } = planned;
     if (judged) progress.judged = judged;
     if (judged?.approvals === 'refused') return { outcome: 'refused', says: judgementText(judged) };
-    if (judged?.approvals === 'standing') progress.decisions.push(decisionOf(judged, Date.now()));
-    else {
+    if (judged?.approvals === 'standing') {
+      progress.decisions.push(decisionOf(judged, Date.now()));
+      // Runs that began before took decisions in, to no effect, and replay so.
+      if (patched('standing plans take no decisions'))
+        ballot.close(
+          `this plan is automatic, by the standing approval of the policy's rule ${judged.rule ?? ''}, and nobody decides on it; ` +
+            `\`undrop cancel ${planned.signed.plan.run}\` puts back what is not confirmed, \`undrop stop\` stops everything`,
+        );
+    } else {
       show('waiting for approval');
       const decided = await ballot.decided();
       if (decided === 'expired') return { outcome: 'expired', says: 'nobody decided in time, so nothing was changed' };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { fits } from '../../domain/globs.ts';
+import { fitsEnds } from '../../domain/globs.ts';
 
 /** Each may do what those before it may. */
 const ranks = ['view', 'start', 'approve', 'administer'] as const;
@@ -18,7 +18,7 @@ export const RoleBinding = z.strictObject({
   role: z.enum(ranks),
   /** Names of people and machines, or `group:NAME` of the identity provider. */
   who: z.array(z.string().regex(/^(group:)?[\w.@-]{1,100}$/)).min(1),
-  /** Targets that it holds for, such as `service/shop/*`; `*` is any text. */
+  /** Targets that it holds for, such as `service/shop/*` or `node/*->service/shop/*`; each end must fit. */
   targets: z.array(z.string().min(1).max(200)).default(['*']),
 });
 export type RoleBinding = z.infer<typeof RoleBinding>;
@@ -33,7 +33,7 @@ export function may(bindings: readonly RoleBinding[], who: Principal, role: Role
     (one) =>
       ranks.indexOf(one.role) >= needed &&
       one.who.some((name) => (name.startsWith('group:') ? who.groups.includes(name.slice(6)) : name === who.name)) &&
-      one.targets.some((glob) => fits(glob, target)),
+      fitsEnds(one.targets, target),
   );
 }
 

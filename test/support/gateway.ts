@@ -14,7 +14,7 @@ interface Opened {
 }
 
 /**
- * A gateway and a worker in this process, on a road that is open.
+ * A gateway in this process, and a worker unless another process has it, on a road that is open.
  * @param text its configuration, as in a file
  * @param inventory what it works on; the gateway's key, which is made at its first start, is added to those that it trusts
  * @param more what surrounds it, where that is not as usual; `before` is done with the worker before the gateway starts, which `work` says whether there is
@@ -39,7 +39,7 @@ export async function openGateway(
   });
   const first = await serve(config, around(await road.session(inventory, false), inventory));
   await first.close();
-  const gateways = [{ name: config.name, key: first.publicKey }];
+  const gateways = [...inventory.approval.gateways, { name: config.name, key: first.publicKey }];
   const known = { ...inventory, approval: { ...inventory.approval, gateways } };
   const session = await road.session(known, work);
   await before?.(session);

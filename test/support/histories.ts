@@ -46,9 +46,13 @@ export function record(histories: readonly { workflowId: string; history: Histor
   }
 }
 
-/** The fixtures; their names begin with the kind of workflow. */
+/** The fixtures; their ids begin with the kind of workflow. Each is replayed under its own id: workflows name things by that. */
 export const recorded = (): Recorded[] =>
-  readdirSync(folder).map((name) => ({
-    workflowId: name.replace('.json', ''),
-    history: JSON.parse(readFileSync(join(folder, name), 'utf8')) as object,
-  }));
+  readdirSync(folder).map((name) => {
+    const history = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Json;
+    return { workflowId: history.events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? name, history };
+  });
+
+interface Json {
+  events: { workflowExecutionStartedEventAttributes?: { workflowId?: string } }[];
+}
