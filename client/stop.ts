@@ -7,8 +7,13 @@ import { failureOf } from './errors.ts';
 import type { Reach } from './start.ts';
 import { hasWorker } from './workers.ts';
 
-/** What begins work, or does it; undoing what was confirmed goes on, and so does the switch. */
-const kinds = ['incident', 'diagnose', 'audit', 'rollout', 'remediate', 'change'];
+/**
+ * What does work, or begins it; undoing what was confirmed goes on, and so does the switch. What touches nodes is cancelled
+ * first, and parents before their children: a cancelled remediation waits for its change, and reports what became of it.
+ */
+const kinds = ['rollout', 'remediate', 'change', 'incident', 'audit', 'diagnose'];
+/** So many are cancelled at once: in a storm there are hundreds. */
+const mostAtOnce = 20;
 /** A change that is cancelled puts values back and proves it; a node may be slow. */
 const endMs = 90_000;
 const pollMs = 500;
@@ -59,9 +64,16 @@ export async function stopEverything(
     await attempt('all runs', 'run', async () => {
       for await (const run of ofThisInventory(reach)) running.push(run);
     });
-    // Their parents first: a cancelled remediation waits for its change, and reports what became of it.
-    for (const run of running.toSorted((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind)))
-      if (await attempt(run.workflowId, kindOf(run), async () => cancel(run))) cancelled.push(run);
+    for (const kind of kinds) {
+      const left = running.filter((run) => run.kind === kind);
+      const some = async (): Promise<void> => {
+        for (let run = left.shift(); run; run = left.shift()) {
+          const one = run;
+          if (await attempt(one.workflowId, kindOf(one), async () => cancel(one))) cancelled.push(one);
+        }
+      };
+      await Promise.all(Array.from({ length: mostAtOnce }, some));
+    }
   });
   const noWorker = await worker().then(
     (there) => (there ? undefined : 'no worker is there'),

@@ -1,7 +1,7 @@
 import type { Gateway } from './gateway.ts';
 
 /** A worker that does not answer within this time counts as none: pages, Slack and notices do not wait for it. */
-export const patienceMs = 2_000;
+export const answerMs = 2_000;
 /** So many questions are under way at once. */
 const mostAtOnce = 10;
 
@@ -18,7 +18,7 @@ export async function progressOfAll<T>({ engine }: Pick<Gateway, 'engine'>, all:
       answers[at] = await client.workflow.getHandle(workflowId, runId).query<T>('progress').catch(() => undefined);
     }
   };
-  await client.withDeadline(Date.now() + patienceMs, async () => Promise.all(Array.from({ length: mostAtOnce }, ask)));
+  await client.withDeadline(Date.now() + answerMs, async () => Promise.all(Array.from({ length: mostAtOnce }, ask)));
   return answers;
 } // prettier-ignore
 

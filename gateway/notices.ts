@@ -80,7 +80,7 @@ async function lookForEnds(gateway: Gateway, tellers: readonly Teller[], before:
   const { database, log } = gateway;
   // What ended before the first look on an empty database is told to nobody.
   await database.query(
-    `insert into undrop_look (id, since) select 'ends', coalesce(max(sent), now()) from undrop_notice on conflict (id) do nothing`,
+    `insert into undrop_look (id, since) values ('ends', now()) on conflict (id) do nothing`,
   );
   const [look] = await database.query<{ since: number; now: number }>(
     `select ${epochMs('greatest(since, now() - make_interval(hours => $1))')} as since, ${epochMs('now()')} as now
@@ -118,7 +118,9 @@ const epochMs = (sql: string): string => `(extract(epoch from ${sql}) * 1000)::f
 async function write({ database }: Gateway, tellers: readonly Teller[], notice: Notice): Promise<void> {
   for (const { name } of tellers)
     await database.query(
-      'insert into undrop_notice (id, event, body) values ($1, $2, $3) on conflict (id) do nothing',
+      // Another gateway may have told of its end meanwhile: buttons that come after that would stay.
+      `insert into undrop_notice (id, event, body) select $1, $2, $3::jsonb
+       where not exists (select 1 from undrop_notice where id = replace($1, '.waiting ', '.ended ')) on conflict (id) do nothing`,
       [`${name} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, JSON.stringify(notice)],
     );
 }

@@ -2,7 +2,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { UserError } from '../client/errors.ts';
 import { type KnownRollout, checkDigests, rolloutNamed, rolloutNow } from '../client/rollouts.ts';
 import { type RolloutProgress, type RolloutResult, type RolloutRow, type SignedRollout, mostTargets, tally, targetsText, toneOf } from '../domain/rollout.ts'; // prettier-ignore
-import { patienceMs } from './asking.ts';
+import { answerMs } from './asking.ts';
 import type { Gateway } from './gateway.ts';
 import { type Asked, type Decidable, changeLines, decisionLine, readBack, shown } from './view.ts';
 
@@ -82,7 +82,7 @@ async function told(
   { status }: KnownRollout,
 ): Promise<RolloutProgress | RolloutResult | string> {
   try {
-    const now = await engine.client.withDeadline(Date.now() + patienceMs, async () => rolloutNow(handle));
+    const now = await engine.client.withDeadline(Date.now() + answerMs, async () => rolloutNow(handle));
     checkDigests(now);
     return now;
   } catch (error) {

@@ -64,8 +64,14 @@ describe('a reading as a whole', () => {
     [127, [], 'it failed with status 127'],
   ])('a part that ended with status %i and %j is missing and says why', (rc, lines, why) => {
     const sample = sampled({ udp: { lines, rc }, snmp: { lines, rc } });
-    expect(sample.missing).toEqual({ udp: why, snmp: why });
+    expect(sample.missing).toMatchObject({ udp: why, snmp: why });
     expect(sample.sockets).toEqual([]);
+  });
+
+  test('a part of which there is no trace is missing too, unless only full readings have it', () => {
+    const { missing } = sampled({ udp: { lines: [] } });
+    expect(missing).toMatchObject({ softnet: expect.stringContaining('cut off'), iptables: expect.any(String) });
+    for (const part of ['udp', 'links', 'log', 'cpu']) expect(missing).not.toHaveProperty(part);
   });
 
   test('a part that was killed halfway, or cut at its bound, says so and gives only whole lines', () => {

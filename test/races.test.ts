@@ -129,9 +129,16 @@ const straight = (handle: WorkflowHandle) => async (decision: Decision): Promise
 async function overHttp({ diagnosis: { run }, visit }: Way): Promise<(decision: Decision) => Promise<Answer>> {
   await visit.goes(`/runs/${run}`);
   const form = visit.form();
-  return async (decision) => {
+  const once = async (decision: Decision): Promise<Answer> => {
     if (decision.via === undefined) return doors.api(run, decision);
     return decision.principal === bob.name ? doors.page(visit, run, form, decision) : doors.slack(run, decision);
+  };
+  // Where the worker does not answer in time nothing was decided, and a person who is told so tries again.
+  return async (decision) => {
+    for (let times = 1; ; times++) {
+      const why = await once(decision);
+      if (times === 10 || !why?.includes('so nothing was decided: try again')) return why;
+    }
   };
 }
 

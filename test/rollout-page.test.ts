@@ -133,7 +133,10 @@ real('ip', 'ethtool')('rollouts at the gateway', () => {
     // What is decided before that is told by its end only: the gateway looks every two seconds.
     await until('programs are told that it waits', () => told('rollout.waiting').length > 0, 20_000);
     expect(changed()).toEqual([]);
-    expect((await api<RolloutProgress>(`rollouts/${name}`)).json.decisions).toEqual([]);
+    // Bob's own signature came to the workflow, which refused it; what the gateway refused did not get there.
+    expect((await api<RolloutProgress>(`rollouts/${name}`)).json.decisions).toMatchObject([
+      { principal: 'bob', refused: expect.stringMatching(/bob asked for this plan/) },
+    ]);
 
     // What alice sees: nodes in the same state as one, and all that she has to know.
     expect(await alices.goes('/')).toMatch(new RegExp(`${name}</a></td><td>3 targets</td><td><strong class="warn">waiting for approval`)); // prettier-ignore
@@ -156,7 +159,7 @@ real('ip', 'ethtool')('rollouts at the gateway', () => {
     await until('the canary is changed', async () => (await workflow(name).query<RolloutProgress>('progress')).rows[0]?.state === 'changing', 60_000); // prettier-ignore
     expect(await alices.goes(path)).toMatch(/wave 1, changing: 1 changing, 2 planned/);
     const result = (await workflow(name).result()) as RolloutResult;
-    expect(result).toMatchObject({ outcome: 'confirmed', decisions: [{ principal: 'alice', via: 'gateway', decision: 'approve' }] }); // prettier-ignore
+    expect(result).toMatchObject({ outcome: 'confirmed', decisions: [{ principal: 'bob', refused: expect.any(String) }, { principal: 'alice', via: 'gateway', decision: 'approve' }] }); // prettier-ignore
     expect(changed()).toEqual(some);
     const done = await alices.goes(path);
     expect(done).toMatch(/<strong class="good">confirmed<\/strong> 3 confirmed/);

@@ -290,6 +290,21 @@ real(
       expect(sample.devices).toHaveProperty(['qdisc.card7.mq.dropped'], 0);
     });
 
+    test('files of which the reading hangs halfway are missing, and nothing else', async () => {
+      const halting = join(folder, 'halting');
+      mkdirSync(halting);
+      const awk = sh('sh', '-c', 'command -v awk').trim();
+      const script = `#!/bin/sh\ncase $* in *ARGC*) ${awk} "$@" | head -c 3000; sleep 60 ;; *) exec ${awk} "$@" ;; esac\n`;
+      writeFileSync(join(halting, 'awk'), script, { mode: 0o755 });
+      const sample = await takeSample(new Dressed('env', `PATH=${halting}:${process.env['PATH']}`), place(), {
+        mode: 'light',
+      });
+      expect(sample.counters['UdpNoPorts']).toEqual(expect.any(Number));
+      for (const part of ['dev', 'udp', 'udp6', 'softnet', 'conntrack']) expect(sample.missing).toHaveProperty(part);
+      for (const part of ['iptables', 'nft', 'qdisc', 'sysctls']) expect(sample.missing).not.toHaveProperty(part);
+      expect(sample.rules.length).toBeGreaterThan(100);
+    });
+
     test('an ethtool that hangs costs two seconds, not two for each device', async () => {
       const slow = join(folder, 'slow');
       mkdirSync(slow);

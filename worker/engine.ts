@@ -18,7 +18,12 @@ export interface Engine {
 }
 
 /** gRPC's own pause between attempts grows to two minutes: so long a server that is back would go unnoticed. */
-const backSoon = { 'grpc.initial_reconnect_backoff_ms': 200, 'grpc.max_reconnect_backoff_ms': 1_000 };
+const backSoon = {
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  // A connection that was given up because nobody used it would look like a server that is away.
+  'grpc.client_idle_timeout_ms': 2 ** 31 - 1,
+};
 const againMs = 5_000;
 
 const attributes = ['UndropTarget', 'UndropPhase', 'UndropConclusion'];

@@ -4,8 +4,11 @@ import { causeOf } from '../domain/errors.ts';
 import type { Site } from '../domain/runs.ts';
 import { significant } from '../domain/statistics.ts';
 
-/** The timer of the node that was changed runs meanwhile, and has a minute for this (`soakMarginSeconds`): none begins later. */
-const beginWithinMs = 30_000;
+/**
+ * The timer of the node that was changed runs meanwhile, and has a minute for this (`soakMarginSeconds`): none begins later,
+ * and each may take 20 s for its measurement and as long to let go.
+ */
+const beginWithinMs = 15_000;
 const node = proxyActivities<Activities>({
   startToCloseTimeout: '20s',
   scheduleToCloseTimeout: '20s',

@@ -92,11 +92,11 @@ export function turnTaker(
     const asker = { ...asked, id: workflowId };
     try {
       while (!mine.has(asker.key)) {
-        await startChild(turns, {
-          workflowId: id,
-          parentClosePolicy: ParentClosePolicy.ABANDON,
-          args: [{ atOnce }],
-        }).catch((error: unknown) => {
+        const line = async () =>
+          startChild(turns, { workflowId: id, parentClosePolicy: ParentClosePolicy.ABANDON, args: [{ atOnce }] });
+        // Whoever began the line may be cancelled long after: the line is everybody's, and knows who has a turn.
+        const begun = patched('turns-outlive') ? CancellationScope.nonCancellable(line) : line();
+        await begun.catch((error: unknown) => {
           if (!isTaken(error)) throw error;
         });
         // The one that gives turns may have ended just now, or be killed later: ask again.

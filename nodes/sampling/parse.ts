@@ -19,6 +19,8 @@ import { parseEntries, parseSockets } from './tables.ts';
  */
 export function parseSample(output: string, nonce: string): Sample {
   const parts = splitParts(output, nonce);
+  for (const name of always)
+    if (!parts.has(name)) parts.set(name, { lines: [], missing: 'the reading of it was cut off', cut: false });
   for (const name of summedParts)
     if (parts.get(name)?.cut)
       parts.set(name, { lines: [], missing: 'it was cut, and a sum over a part of it is none', cut: false });
@@ -81,6 +83,12 @@ export function countersOf(lines: Lines): Record<string, number> {
 /** Every setting and gauge of the parts sysctls and sockstat. */
 export const gaugesOf = (lines: Lines): Record<string, number> =>
   only({ ...parseSysctls(lines('sysctls')), ...parseSockstat(lines('sockstat')) }, knownGauges);
+
+/** Parts that every reading has: of one that is not there nothing is known, which is no zero. */
+const always =
+  'snmp netstat snmp6 sockstat softnet conntrack arp dev udp udp6 iptables nft qdisc sysctls neighbours nicstats'.split(
+    ' ',
+  );
 
 /** Tables with a line for each processor, and files of each container, which only count as a whole. */
 const summedParts = ['softnet', 'conntrack', 'arp', 'cpu'];

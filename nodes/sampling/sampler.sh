@@ -27,7 +27,7 @@ trimmed() {
       print cut ? "cut" : line
     }
     index($0, mark) == 1 {
-      count = split(substr($0, length(mark) + 1), word, " ")
+      split(substr($0, length(mark) + 1), word, " ")
       if (word[1] == "begin") {
         name = word[2]; left = word[3]; cut = late = 0
         print mark "begin " name
@@ -101,6 +101,8 @@ files() { # NAME=BYTES=PATH…
       print mark "end " file[1]
     }
   }' "$@"
+  # Where that was ended halfway, so was its line; the next mark has to begin one.
+  echo
 }
 
 identity() {
@@ -227,7 +229,7 @@ everything() {
   part identity 2048 identity
   files snmp=8192=/proc/net/snmp netstat=16384=/proc/net/netstat snmp6=16384=/proc/net/snmp6 \
     sockstat=2048=/proc/net/sockstat softnet=65536=/proc/net/softnet_stat \
-    conntrack=98304=/proc/net/stat/nf_conntrack arp=65536=/proc/net/stat/arp_cache dev=32768=/proc/net/dev \
+    conntrack=98304=/proc/net/stat/nf_conntrack arp=65536=/proc/net/stat/arp_cache dev=262144=/proc/net/dev \
     udp=32768=/proc/net/udp udp6=32768=/proc/net/udp6
   program iptables 98304 iptables-save -c
   legacy
@@ -237,13 +239,15 @@ everything() {
   program neighbours 16384 ip -o neigh show
   part nicstats 16384 nicstats
   [ -z "$processes" ] || part cpu 8192 cpu
-  [ "$mode" = full ] || return 0
-  program links 49152 ip -o -d link show
-  part features 32768 features
-  part routes 4096 routes
-  part entries 131072 entries
-  part log 16384 kernel_log
+  if [ "$mode" = full ]; then
+    program links 49152 ip -o -d link show
+    part features 32768 features
+    part routes 4096 routes
+    part entries 131072 entries
+    part log 16384 kernel_log
+  fi
+  # The last of what goes the whole way: where anything on it was killed, the reading is void.
+  echo "#$N done"
 }
 
 everything </dev/null 2>/dev/null | trimmed
-echo "#$N done"
