@@ -78,6 +78,9 @@ real(
       return { name: `p${index + 1}`, role: index ? 'receiver' : 'sender', node: 'h', address, nodeAddress: address, netns }; // prettier-ignore
     }) as [Place, Place];
     await until('the wire is there', () => inside(one, 'ip -o link show eth0').includes('state UP'));
+    // Before a link's own IPv6 address is proved to be unique nobody answers for the others.
+    for (const netns of [one, two])
+      await until('IPv6 is there', () => !inside(netns, 'ip -6 -o addr show dev eth0').includes('tentative'), 10_000);
   });
   afterEach(async () => {
     for (const prober of probers.splice(0)) prober.close();
