@@ -16,6 +16,9 @@ export function sshKey(text: string | Buffer): ParsedKey {
   return first;
 }
 
+/** Its public half, as a line of an inventory has it. */
+export const publicLine = (key: ParsedKey): string => `${key.type} ${key.getPublicSSH().toString('base64')}`;
+
 /** A new ed25519 key in OpenSSH's form. Of 3,000 that ssh2 1.17 wrote it could not read 9 itself: such a one is made anew. */
 export function newKey(): string {
   for (;;) {

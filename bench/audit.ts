@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { atOnce } from '../domain/at-once.ts';
 import type { AuditInput, AuditRecord, AuditResult } from '../domain/audit.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
@@ -103,13 +104,8 @@ async function thousand(engine: Engine, folder: string): Promise<void> {
   const bare = async (): Promise<{ cold: number; warm: number }> => {
     const shells = new ShellPool(inventory);
     const reading = async (): Promise<number> => {
-      const left = Object.keys(inventory.nodes);
       const started = performance.now();
-      const one = async (): Promise<void> => {
-        for (let name = left.shift(); name !== undefined; name = left.shift())
-          await readNode(shells.of(name), { deadlineMs: 60_000 });
-      };
-      await Promise.all(Array.from({ length: places }, one));
+      await atOnce(places, Object.keys(inventory.nodes), async (name) => readNode(shells.of(name), { deadlineMs: 60_000 })); // prettier-ignore
       return (performance.now() - started) / 1000;
     };
     const cold = await reading();

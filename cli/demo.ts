@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { newKey, sign, sshKey } from '../activities/signature.ts';
+import { newKey, publicLine, sign, sshKey } from '../activities/signature.ts';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Inventory } from '../domain/inventory.ts';
 import type { RemediateInput, RemediateResult } from '../domain/runs.ts';
@@ -190,13 +190,11 @@ async function demoInventory(): Promise<{ inventory: Inventory; key: string }> {
   const key = known ?? newKey();
   await mkdir(dataFolder(), { recursive: true, mode: 0o700 });
   if (known === undefined) await writeFile(file, key, { mode: 0o600 });
-  const parsed = sshKey(key);
-  const line = `${parsed.type} ${parsed.getPublicSSH().toString('base64')}`;
   const inventory = labInventory('netns');
   return {
     inventory: {
       ...inventory,
-      approval: { ...inventory.approval, approvers: [{ name: approver, key: line, groups: [] }] },
+      approval: { ...inventory.approval, approvers: [{ name: approver, key: publicLine(sshKey(key)), groups: [] }] },
     },
     key,
   };

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { atOnce } from '../domain/at-once.ts';
 import { innermost, isEnded, isGone } from '../domain/errors.ts';
 import type { ChangeResult } from '../domain/runs.ts';
 import { type Stop, type Stopped, stopId } from '../domain/stop.ts';
@@ -64,16 +65,10 @@ export async function stopEverything(
     await attempt('all runs', 'run', async () => {
       for await (const run of ofThisInventory(reach)) running.push(run);
     });
-    for (const kind of kinds) {
-      const left = running.filter((run) => run.kind === kind);
-      const some = async (): Promise<void> => {
-        for (let run = left.shift(); run; run = left.shift()) {
-          const one = run;
-          if (await attempt(one.workflowId, kindOf(one), async () => cancel(one))) cancelled.push(one);
-        }
-      };
-      await Promise.all(Array.from({ length: mostAtOnce }, some));
-    }
+    const end = async (run: Run): Promise<void> => {
+      if (await attempt(run.workflowId, kindOf(run), async () => cancel(run))) cancelled.push(run);
+    };
+    for (const kind of kinds) await atOnce(mostAtOnce, running.filter((run) => run.kind === kind), end); // prettier-ignore
   });
   const noWorker = await worker().then(
     (there) => (there ? undefined : 'no worker is there'),

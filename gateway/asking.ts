@@ -1,3 +1,4 @@
+import { atOnce } from '../domain/at-once.ts';
 import type { Gateway } from './gateway.ts';
 
 /** A worker that does not answer within this time counts as none: pages, Slack and notices do not wait for it. */
@@ -10,16 +11,9 @@ type Which = { workflowId: string; runId?: string };
 /** How workflows stand, by their own word; undefined for each of which nobody says it in time. All have the same deadline. */
 export async function progressOfAll<T>({ engine }: Pick<Gateway, 'engine'>, all: readonly Which[]): Promise<(T | undefined)[]> {
   const { client } = engine;
-  const answers = all.map((): T | undefined => undefined);
-  const left = [...all.entries()];
-  const ask = async (): Promise<void> => {
-    for (let next = left.shift(); next; next = left.shift()) {
-      const [at, { workflowId, runId }] = next;
-      answers[at] = await client.workflow.getHandle(workflowId, runId).query<T>('progress').catch(() => undefined);
-    }
-  };
-  await client.withDeadline(Date.now() + answerMs, async () => Promise.all(Array.from({ length: mostAtOnce }, ask)));
-  return answers;
+  const ask = async ({ workflowId, runId }: Which): Promise<T | undefined> =>
+    client.workflow.getHandle(workflowId, runId).query<T>('progress').catch(() => undefined);
+  return client.withDeadline(Date.now() + answerMs, async () => atOnce(mostAtOnce, all, ask));
 } // prettier-ignore
 
 /** The same of one. */

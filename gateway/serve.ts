@@ -7,7 +7,7 @@ import formbody from '@fastify/formbody';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
-import { newKey, sshKey } from '../activities/signature.ts';
+import { newKey, publicLine, sshKey } from '../activities/signature.ts';
 import type { EvidenceStore } from '../activities/store.ts';
 import type { Reach } from '../client/start.ts';
 import type { Runbook } from '../domain/runbook.ts';
@@ -113,7 +113,7 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
   };
   try {
     const address = await app.listen({ host: config.listen.host, port: config.listen.port });
-    return { address, app, close, publicKey: `${key.type} ${key.getPublicSSH().toString('base64')}` };
+    return { address, app, close, publicKey: publicLine(key) };
   } catch (error) {
     await close();
     throw error;

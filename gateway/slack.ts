@@ -149,8 +149,7 @@ function paragraphs(lines: readonly string[]): string[] {
 }
 
 function blocksOf(notice: Notice, inventory: Gateway['inventory']): KnownBlock[] {
-  const { signed, needs, run, target, url, outcome, says } = notice;
-  const { decisions = [] } = notice;
+  const { signed, needs, run, target, url, outcome, says, decisions = [] } = notice;
   const { title, groups, facts, digest } = shown(signed, inventory, needs);
   const changes = groups.map(({ operations, places }) => `${operations.join('\n')}\nat ${places.join(', ')}`);
   const texts = [...changes, ...paragraphs(facts.map(([name, text]) => `${name}: ${text}`))];

@@ -11,7 +11,7 @@ import { type Verified, verified } from '../gateway/verify.ts';
 import { Alerting, rules, runProgram, shipped, shippedYaml } from './support/alerting.ts';
 import { root } from './support/imports.ts';
 import { real } from './support/machine.ts';
-import { freePort } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 import { until } from './support/until.ts';
 
 /** Downloads Debian's packages the first time. */

@@ -2,13 +2,14 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { newKey, sshKey } from '../activities/signature.ts';
+import { newKey, publicLine, sshKey } from '../activities/signature.ts';
 import { type IncidentProgress, incidentId } from '../domain/incident.ts';
 import { down, faultNamed, heal, inLab, inject, labInventory, up } from '../lab/lab.ts';
 import { Alerting, asked, rules } from './support/alerting.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { inside, real } from './support/machine.ts';
-import { Browser, Provider, freePort } from './support/people.ts';
+import { Browser, Provider } from './support/people.ts';
+import { freePort } from './support/port.ts';
 import { Person, Road, approvalBy } from './support/road.ts';
 import { until } from './support/until.ts';
 
@@ -91,7 +92,7 @@ real(
     await provider.open();
     // The gateway's key, which it would else make at its first start: the inventory has to trust it.
     const made = newKey();
-    const key = `${sshKey(made).type} ${sshKey(made).getPublicSSH().toString('base64')}`;
+    const key = publicLine(sshKey(made));
     writeFileSync(join(road.data, 'gateway-key'), made, { mode: 0o600 });
     const config = join(road.data, 'gateway.yaml');
     writeFileSync(config, configText(url, port));

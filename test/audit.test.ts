@@ -15,7 +15,8 @@ import { record, replayed } from './support/histories.ts';
 import { Namespaces, inside, real, sh } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Road } from './support/road.ts';
-import { Sshd, freePort } from './support/sshd.ts';
+import { Sshd } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 import { until } from './support/until.ts';
 
 const namespaces = new Namespaces();

@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import type { Conclusion } from '../domain/verdict.ts';
 import { root } from './support/imports.ts';
 import { Namespaces, line, real } from './support/machine.ts';
-import { freePort } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'undrop-t-cli-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newKey, sshKey } from '../activities/signature.ts';
+import { newKey, publicLine, sshKey } from '../activities/signature.ts';
 import { auditIdOf } from '../domain/audit.ts';
 import { down, faultNamed, heal, inLab, inject, kubeconfig, kubectl, up } from '../lab/lab.ts';
 import { temporalBinary } from '../worker/binary.ts';
@@ -159,7 +159,7 @@ real(
     const trusted = 'inventory.approval.gateways[0]';
     const source = 'gateway.config.sources.alertmanager';
     install('upgrade', ...withWorker, ...withSchedule('hourly'), 'gateway.enabled=true', `gateway.${onN1}`,
-      'gateway.keySecret=gateway-key', `${trusted}.name=gateway`, `${trusted}.key=ssh-ed25519 ${sshKey(key).getPublicSSH().toString('base64')}`,
+      'gateway.keySecret=gateway-key', `${trusted}.name=gateway`, `${trusted}.key=${publicLine(sshKey(key))}`,
       'gateway.secrets={alertmanager,pipeline}', 'gateway.config.incidents.windowSeconds=1', 'gateway.config.incidents.propose=false',
       `${source}.kind=alertmanager`, `${source}.auth.secrets[0].file=/etc/undrop-secrets/alertmanager/token`, `${source}.targets.allow={service/shop/*}`,
       'gateway.config.machines[0].name=pipeline', 'gateway.config.machines[0].tokens[0].file=/etc/undrop-secrets/pipeline/token',

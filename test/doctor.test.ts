@@ -8,7 +8,7 @@ import { Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
 import { Commands } from './support/commands.ts';
 import { Road } from './support/road.ts';
-import { freePort } from './support/sshd.ts';
+import { deadCluster } from './support/dead-cluster.ts';
 
 const inventory = Inventory.parse({ name: 'clinic', nodes: { here: { shell: 'local', address: '127.0.0.1' } } });
 const commands = new Commands();
@@ -52,14 +52,7 @@ describe('doctor', () => {
   }, 90_000);
 
   test('says which kubectl command has to work where a cluster does not answer, and where the data is', async () => {
-    const kubeconfig = join(road.data, 'kubeconfig');
-    const config = {
-      'current-context': 'prod',
-      contexts: [{ name: 'prod', context: { cluster: 'prod', user: 'me' } }],
-      clusters: [{ name: 'prod', cluster: { server: `https://127.0.0.1:${await freePort()}` } }],
-      users: [{ name: 'me', user: { token: 'x' } }],
-    };
-    writeFileSync(kubeconfig, stringify(config));
+    const kubeconfig = await deadCluster(road.data);
     const file = join(road.data, 'cluster.yaml');
     const of = async (context: string): Promise<string> => {
       writeFileSync(file, stringify({ name: 'clinic', kubernetes: { kubeconfig, context } }));

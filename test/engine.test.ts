@@ -10,7 +10,7 @@ import { type Command, Commands } from './support/commands.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Road, diagnosed } from './support/road.ts';
-import { freePort } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 import { processesWith, until } from './support/until.ts';
 
 const namespaces = new Namespaces();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import { randomUUID } from 'node:crypto';
-import { newKey, sign, sshKey } from '../activities/signature.ts';
+import { newKey, publicLine, sign, sshKey } from '../activities/signature.ts';
 import type { Session } from '../cli/session.ts';
 import type { UserError } from '../client/errors.ts';
 import { decide } from '../client/plans.ts';
@@ -15,7 +15,8 @@ import { type Answer, Doors } from './support/doors.ts';
 import { openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
-import { Provider, freePort } from './support/people.ts';
+import { Provider } from './support/people.ts';
+import { freePort } from './support/port.ts';
 import { Person, Road, diagnosed } from './support/road.ts';
 import { Listener } from './support/slack.ts';
 import type { Visit } from './support/visit.ts';
@@ -30,10 +31,6 @@ const expiresMinutes = 0.1;
 const [alice, bob, carol, erin, mallory] = ['alice', 'bob', 'carol', 'erin', 'mallory'].map((name) => new Person(name)) as [Person, Person, Person, Person, Person]; // prettier-ignore
 const gatewayKey = newKey();
 const strangeKey = newKey();
-const publicKey = (key: string): string => {
-  const parsed = sshKey(key);
-  return `${parsed.type} ${parsed.getPublicSSH().toString('base64')}`;
-};
 const namespaces = new Namespaces();
 const commands = new Commands();
 
@@ -204,7 +201,7 @@ real('ip', 'sysctl')('decisions that come at once', () => {
     await road.open();
     pair = await Pair.make(namespaces, 'races');
     const approvers = [...[alice, bob, carol, erin].map(({ approver }) => approver), { name: 'dora' }];
-    const gateways = [{ name: 'door', key: publicKey(gatewayKey) }];
+    const gateways = [{ name: 'door', key: publicLine(sshKey(gatewayKey)) }];
     const inventory = Inventory.parse({
       ...pair.inventory,
       approval: { approvers, quorum: 2, gateways, expiresMinutes },

@@ -8,7 +8,8 @@ import { auditScript } from '../nodes/sampling/audit.ts';
 import { type Command, type Outcome, run } from '../nodes/shells/shell.ts';
 import { SshShell } from '../nodes/shells/ssh.ts';
 import { real, sh } from './support/machine.ts';
-import { Sshd, freePort } from './support/sshd.ts';
+import { Sshd } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 import { processesWith, until } from './support/until.ts';
 
 let sshd: Sshd;

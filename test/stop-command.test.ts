@@ -12,9 +12,10 @@ import { changeId } from '../domain/runs.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { type Command, Commands } from './support/commands.ts';
+import { deadCluster } from './support/dead-cluster.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
-import { freePort } from './support/sshd.ts';
+import { freePort } from './support/port.ts';
 import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
 import { Temporal } from './support/temporal.ts';
 import { until } from './support/until.ts';
@@ -199,14 +200,7 @@ real(
     }, 60_000);
 
     test('and a cluster whose nodes cannot be listed, it says that none was looked at', async () => {
-      const kubeconfig = join(road.data, 'kubeconfig');
-      const config = {
-        'current-context': 'prod',
-        contexts: [{ name: 'prod', context: { cluster: 'prod', user: 'me' } }],
-        clusters: [{ name: 'prod', cluster: { server: `https://127.0.0.1:${await freePort()}` } }],
-        users: [{ name: 'me', user: { token: 'x' } }],
-      };
-      writeFileSync(kubeconfig, stringify(config));
+      const kubeconfig = await deadCluster(road.data);
       const file = join(road.data, 'cluster.yaml');
       writeFileSync(file, stringify({ name: 'clinic', kubernetes: { kubeconfig } }));
       const stopping = commands.start(['stop', '--reason', reason, '-i', file]);

@@ -7,7 +7,7 @@ import { type IncidentProgress, incidentId } from '../domain/incident.ts';
 import { Inventory, taskQueueOf } from '../domain/inventory.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { Namespaces, inside, line, real } from './support/machine.ts';
-import { freePort } from './support/people.ts';
+import { freePort } from './support/port.ts';
 import { Road } from './support/road.ts';
 import { until } from './support/until.ts';
 

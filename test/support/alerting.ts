@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { root } from './imports.ts';
 import { sh } from './machine.ts';
-import { freePort } from './sshd.ts';
+import { freePort } from './port.ts';
 import { until } from './until.ts';
 
 export const shipped = join(root, 'deploy/alerts');

@@ -1,18 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
-import { createServer } from 'node:net';
 import OidcProvider from 'oidc-provider';
 import { type Browser as Chromium, type Page, chromium, devices } from 'playwright-core';
-
-/** A free port of this machine. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
+import { freePort } from './port.ts';
 
 /** A real OpenID provider on this machine: whoever gives a known login is let in. */
 export class Provider {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { stringify } from 'yaml';
-import { newKey, sign, sshKey } from '../../activities/signature.ts';
+import { newKey, publicLine, sign, sshKey } from '../../activities/signature.ts';
 import { followDiagnosis } from '../../cli/diagnosing.ts';
 import { newRun, startDiagnosis } from '../../client/start.ts';
 import { awaitPlan } from '../../client/plans.ts';
@@ -27,8 +27,7 @@ export class Person {
   }
 
   get approver(): { name: string; key: string; groups: string[] } {
-    const key = sshKey(this.key);
-    return { name: this.name, key: `${key.type} ${key.getPublicSSH().toString('base64')}`, groups: [] };
+    return { name: this.name, key: publicLine(sshKey(this.key)), groups: [] };
   }
 
   /** Signs with this person's key; `more` says otherwise than the truth. */

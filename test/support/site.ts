@@ -7,7 +7,7 @@ import { type IncidentProgress, incidentId } from '../../domain/incident.ts';
 import { openDatabase } from '../../gateway/database.ts';
 import { Inbox } from '../../gateway/inbox.ts';
 import { type Command, Commands } from './commands.ts';
-import { freePort } from './people.ts';
+import { freePort } from './port.ts';
 import { Temporal } from './temporal.ts';
 
 const token = 'a-secret-of-the-inbox-that-is-long-enough';
