@@ -43,7 +43,14 @@ export function auditFacts({ values, previous, profile, peers }: Seen): Record<(
   const moved = typeof previous === 'string' ? previous : movedSince(previous, values);
   return {
     now: nowFacts(values),
-    since: typeof previous === 'string' ? unread(previous) : { booted: previous.bootId !== values.bootId, upHours: values.uptime / 3600 },
+    since:
+      typeof previous === 'string'
+        ? unread(previous)
+        : {
+            booted: previous.bootId !== values.bootId,
+            upHours: values.uptime / 3600,
+            ...(typeof moved !== 'string' && { ago: spell(moved.hours) }),
+          },
     delta: typeof moved === 'string' ? unread(moved) : moved.counters,
     hours: typeof moved === 'string' ? unread(moved) : moved.hours,
     forecast:
@@ -57,6 +64,14 @@ export function auditFacts({ values, previous, profile, peers }: Seen): Record<(
     plane: values.plane ?? unread(values.missing['plane'] ?? 'kube-proxy was not looked at here'),
   };
 } // prettier-ignore
+
+/** `9 seconds`, `1.5 hours`: an audit by hand may follow the last one within seconds, where "0 hours" would say nothing. */
+function spell(hours: number): string {
+  const [unit, amount] =
+    hours < 1 / 60 ? ['second', hours * 3600] : hours < 1 ? ['minute', hours * 60] : hours < 48 ? ['hour', hours] : ['day', hours / 24]; // prettier-ignore
+  const digits = { maximumFractionDigits: amount < 10 ? 1 : 0 };
+  return new Intl.NumberFormat('en-US', { style: 'unit', unit, unitDisplay: 'long', ...digits }).format(amount);
+}
 
 function nowFacts(values: NodeValues): Record<string, unknown> {
   const { nf_conntrack_count: count, nf_conntrack_max: max, nf_conntrack_buckets: buckets } = values.settings;

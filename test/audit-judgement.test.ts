@@ -81,6 +81,25 @@ describe('what an audit finds on a node', () => {
     expect(row?.findings[0]?.says).not.toMatch(/undefined|NaN|\{/);
   });
 
+  test.each([
+    [3599.5, 'in 0.5 seconds'],
+    [3590, 'in 10 seconds'],
+    [3300, 'in 5 minutes'],
+    [1800, 'in 30 minutes'],
+    [-1800, 'in 1.5 hours'],
+    [0, 'in 1 hour'],
+    [-996_400, 'in 12 days'],
+  ])('a previous audit at an uptime of %d s is told as "%s"', (uptime, ago) => {
+    const [row] = judge({ n: values({ uptime: 3600, counters: { softnet_dropped: 3 } }) }, { n: earlier({ uptime }) });
+    expect(row?.findings[0]?.says).toContain(ago);
+  });
+
+  test('a single cut is no finding, however short ago the previous audit was', () => {
+    const cuts = (softnet_squeezed: number) => judge({ n: values({ uptime: 3603, counters: { softnet_squeezed } }) }, { n: earlier() })[0]; // prettier-ignore
+    expect(found(cuts(1))).toEqual([]);
+    expect(found(cuts(3000))).toEqual(['softnet-squeezed']);
+  });
+
   test('a table at 60 % that does not grow is no danger, nor one that has days', () => {
     const full = (count: number) => values({ settings: { nf_conntrack_count: count } });
     expect(found(judge({ n: full(60_000) }, { n: earlier({ settings: { nf_conntrack_count: 60_000 } }) })[0])).toEqual([]); // prettier-ignore
