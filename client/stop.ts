@@ -9,10 +9,11 @@ import type { Reach } from './start.ts';
 import { hasWorker } from './workers.ts';
 
 /**
- * What does work, or begins it; undoing what was confirmed goes on, and so does the switch. What touches nodes is cancelled
- * first, and parents before their children: a cancelled remediation waits for its change, and reports what became of it.
+ * What does work; undoing what was confirmed goes on, and so does the switch. Incidents go on too: they look into nothing
+ * while it is set, and what their senders told once is not forgotten. What touches nodes is cancelled first, and parents
+ * before their children: a cancelled remediation waits for its change, and reports what became of it.
  */
-const kinds = ['rollout', 'remediate', 'change', 'incident', 'audit', 'diagnose'];
+const kinds = ['rollout', 'remediate', 'change', 'audit', 'diagnose'];
 /** So many are cancelled at once: in a storm there are hundreds. */
 const mostAtOnce = 20;
 /** A change that is cancelled puts values back and proves it; a node may be slow. */

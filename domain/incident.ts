@@ -51,7 +51,7 @@ export interface IncidentRun extends Partial<Pick<DiagnoseResult, 'kind' | 'says
   started: number;
   ended?: number;
   failed?: string;
-  /** Everything was stopped, so nothing was tried. */
+  /** Everything was stopped, so nothing was tried, or what was tried was cancelled. */
   stopped?: true;
 }
 

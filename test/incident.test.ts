@@ -3,6 +3,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { Session } from '../cli/session.ts';
 import { resumeEverything, stopEverything } from '../client/stop.ts';
 import { type IncidentInput, type IncidentProgress, type IncidentRun, type Problem, dueAt, incidentId, joinMs, retryMs } from '../domain/incident.ts'; // prettier-ignore
+import type { DiagnoseProgress } from '../domain/runs.ts';
 import { record, replayed } from './support/histories.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
@@ -43,9 +44,9 @@ let session: Session;
 let pair: Pair;
 
 /** What a sender that tells once says of a target. */
-async function opened(target: string): Promise<WorkflowHandle> {
+async function opened(target: string, windowMs = 300): Promise<WorkflowHandle> {
   const { name } = session.inventory;
-  const input: IncidentInput = { inventory: name, target, requester: 'alert', windowMs: 300, propose: false, atOnce: 2, retryMs: [300, 400], visible: session.engine.visible }; // prettier-ignore
+  const input: IncidentInput = { inventory: name, target, requester: 'alert', windowMs, propose: false, atOnce: 2, retryMs: [300, 400], visible: session.engine.visible }; // prettier-ignore
   const origin = { id: 'd1', received: Date.now(), rememberMs: 60_000 };
   return session.engine.client.workflow.signalWithStart('incident', {
     workflowId: incidentId(name, target),
@@ -54,6 +55,16 @@ async function opened(target: string): Promise<WorkflowHandle> {
     signal: 'report',
     signalArgs: [[{ origin, reports: [{ source: 's', problem: 'p', status: 'firing', title: 'udp' }] }]],
   });
+}
+/** The workflow of the incident's diagnosis, which sends by now. */
+async function looking(handle: WorkflowHandle): Promise<WorkflowHandle> {
+  return until('it is looked at', async () => {
+    const run = (await runsOf(handle)).at(-1);
+    if (!run || run.ended !== undefined) return undefined;
+    const diagnosis = session.engine.client.workflow.getHandle(`diagnose/${run.run}`);
+    const { phase } = await diagnosis.query<DiagnoseProgress>('progress').catch(() => ({ phase: 'starting' }));
+    return phase === 'observing' ? diagnosis : undefined;
+  }, 30_000); // prettier-ignore
 }
 const runsOf = async (handle: WorkflowHandle): Promise<IncidentRun[]> =>
   (await handle.query<IncidentProgress>('progress')).runs;
@@ -104,6 +115,42 @@ real('ip', 'sysctl')('an incident whose diagnosis fails', () => {
     }, 60_000); // prettier-ignore
     expect(runs).toEqual([expect.objectContaining({ stopped: true }), expect.objectContaining({ kind: 'no-loss' })]);
   }, 120_000);
+
+  test('of which somebody cancels a diagnosis stays open, and does not begin it again by itself', async () => {
+    const handle = await opened('omega->alpha', 20_000);
+    await (await looking(handle)).cancel();
+    const runs = await until('it has ended', async () => {
+      const all = await runsOf(handle);
+      return all[0]?.ended === undefined ? undefined : all;
+    }, 30_000); // prettier-ignore
+    expect(runs).toEqual([expect.objectContaining({ says: 'it was cancelled' })]);
+    const { phase } = await until('it waits', async () => {
+      const now = await handle.query<IncidentProgress>('progress');
+      return now.phase === 'open' ? now : undefined;
+    });
+    expect(phase).toBe('open');
+    expect((await handle.describe()).status.name).toBe('RUNNING');
+    const { events } = await handle.fetchHistory();
+    const wait = events?.findLast(({ timerStartedEventAttributes: timer }) => timer);
+    expect(Number(wait?.timerStartedEventAttributes?.startToFireTimeout?.seconds)).toBeGreaterThan(3600);
+    await handle.cancel();
+    await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+  }, 60_000);
+
+  test('whose diagnosis a stop has cancelled is looked at when it is resumed', async () => {
+    const handle = await opened('omega->alpha', 20_000);
+    await looking(handle);
+    await stopEverything(session, { by: 'alice', reason: 'a test', at: Date.now() }, () => {});
+    const stopped = await until('it was cancelled', async () => {
+      const all = await runsOf(handle);
+      return all[0]?.ended === undefined ? undefined : all;
+    }, 30_000); // prettier-ignore
+    expect(stopped).toEqual([expect.objectContaining({ stopped: true })]);
+    expect(await resumeEverything(session, 'bob')).toBe(true);
+    await (await looking(handle)).cancel();
+    await handle.cancel();
+    await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+  }, 60_000);
 
   test('every history of these tests replays against the workflows as they are', async () => {
     const histories = [];

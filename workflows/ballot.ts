@@ -7,7 +7,8 @@ import { decide, decision as decisionSignal } from './messages.ts';
 const retry = { maximumAttempts: 5, initialInterval: '200ms' } as const;
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s', retry });
 
-const mostRefusals = 100;
+/** Refusals that are kept, of all and of each: one who is refused again and again is not to crowd out what others tried. */
+const mostRefusals = { all: 100, each: 20 };
 
 /** Takes people's decisions, by update or signal, and knows when enough of them came. */
 export class Ballot {
@@ -61,7 +62,7 @@ export class Ballot {
   /** What is refused here leaves no trace: only what is no decision, and what there is no room to record. */
   private admit(decision: Decision): void {
     wellFormed(decision);
-    if (this.full()) this.validate(decision);
+    if (this.full(decision.principal)) this.validate(decision);
   }
 
   private validate(decision: Decision): void {
@@ -72,8 +73,10 @@ export class Ballot {
   }
 
   /** Refusals are kept as a trail, but not without end: anybody can be refused again and again. */
-  private full(): boolean {
-    return this.recorded.filter(({ refused }) => refused !== undefined).length >= mostRefusals;
+  private full(principal: string): boolean {
+    const refused = this.recorded.filter((one) => one.refused !== undefined);
+    const theirs = refused.filter((one) => one.principal === principal);
+    return refused.length >= mostRefusals.all || theirs.length >= mostRefusals.each;
   }
 
   private async record(decision: Decision): Promise<RecordedDecision> {
@@ -94,7 +97,7 @@ export class Ballot {
     } catch (error) {
       recorded.refused = causeOf(error);
     }
-    if (recorded.refused === undefined || !this.full()) this.recorded.push(recorded);
+    if (recorded.refused === undefined || !this.full(recorded.principal)) this.recorded.push(recorded);
     return recorded;
   }
 }

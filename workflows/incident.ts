@@ -1,4 +1,5 @@
 import {
+  CancellationScope,
   ChildWorkflowCancellationType,
   ParentClosePolicy,
   condition,
@@ -109,9 +110,11 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
         Object.assign(run, { kind, says, ...(remediation !== undefined && { remediation }) });
       });
     } catch (error) {
-      if (isCancellation(error)) throw error;
-      run.failed = innermost(error);
+      if (CancellationScope.current().consideredCancelled) throw error;
       if (triesAgain() && (await quick.isStopped())) run.stopped = true;
+      // Who cancels a diagnosis does not want it back in a minute.
+      if (isCancellation(error) && !run.stopped) run.says = 'it was cancelled';
+      else run.failed = innermost(error);
     } finally {
       run.ended = Date.now();
     }

@@ -21,8 +21,8 @@ export const stop = new Command('stop')
   .addHelpText(
     'after',
     `
-Runs, incidents and audits are cancelled, schedules paused, changes that are not confirmed reverted, with the values read
-back. Changes that were confirmed stay; \`undrop rollback\` undoes them. It holds until \`undrop resume\`.
+Runs and audits are cancelled, schedules paused, changes that are not confirmed reverted, with the values read back.
+Incidents wait. Changes that were confirmed stay; \`undrop rollback\` undoes them. It holds until \`undrop resume\`.
 Where the engine cannot be reached, nothing is stopped; where no worker is there, nothing new begins, but nobody reverts.
 In both cases the nodes' own timers put back what is not confirmed: the command asks each node, and says what remains.
 
