@@ -83,7 +83,7 @@ describe('what others sign', () => {
     const secret = 'lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK';
     const request = {
       headers: { 'x-pagerduty-signature': 'v1=0c0b9495b893a39e70d1fea2fe11fbe0a825f88b9f67846f6cc07dd2bc5476cd' },
-      body: readFileSync(join(folder, 'pagerduty-documented.json')),
+      body: readFileSync(join(folder, 'pagerduty-go-client.json')),
     };
     const said = took('pagerduty', { scheme: 'pagerduty' }, secret, request);
     const labels = { pagerduty_service: 'API Service', pagerduty_service_id: 'PF9KMXH', pagerduty_urgency: 'high' };
