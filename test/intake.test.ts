@@ -20,7 +20,11 @@ const structured = { 'content-type': 'application/cloudevents+json; charset=utf-
 /** Which kind reads which payload. */
 const kindOf = (name: string): KindName => {
   const [first = ''] = name.split('-');
-  return name === 'grafana-oncall' ? name : first === 'cloudevent' ? 'cloudevents' : (first as KindName);
+  return name.startsWith('grafana-oncall')
+    ? 'grafana-oncall'
+    : first === 'cloudevent'
+      ? 'cloudevents'
+      : (first as KindName);
 };
 const names = readdirSync(folder).flatMap((file) => (file.endsWith('.json') ? [file.slice(0, -5)] : []));
 
@@ -81,10 +85,14 @@ describe('what senders say', () => {
 
   test.each<[string, object]>([
     ['grafana-oncall', { problem: 'IAAAAAAAAAAAA', status: 'acknowledged', title: 'UDP loss at shop/echo', at: '2026-11-24T21:59:21.714Z', severity: 'critical', labels: { namespace: 'shop', service: 'echo', team: 'net' } }],
+    ['grafana-oncall-alertmanager', { status: 'firing', severity: 'critical', labels: { namespace: 'shop', service: 'echo', node: 'n1', team: 'net' }, annotations: { summary: 'conntrack on n1 drops packets' } }],
     ['pagerduty', { problem: 'QAAAAAAAAAAAA1', status: 'firing', title: 'UDP loss at shop/echo', severity: 'P1', at: '2026-11-24T18:45:22.169Z', labels: { pagerduty_service: 'shop-echo' }, links: [{ rel: 'incident', href: 'https://example.pagerduty.com/incidents/QAAAAAAAAAAAA1' }] }],
-    ['opsgenie', { problem: 'udp-loss-shop-echo', status: 'acknowledged', severity: 'P2', at: '2025-11-25T00:02:00.456Z', labels: { namespace: 'shop', service: 'echo', opsgenie_integration: 'undrop' } }],
-    ['incidentio-created', { problem: '01AAAAAAAAAAAAAAAAAAAAAAAD', status: 'firing', severity: 'Major', labels: { undrop_target: 'service/shop/echo', incidentio_reference: 'INC-123' } }],
+    ['opsgenie-create', { problem: 'udp-loss-shop-echo', status: 'firing', severity: 'P2', at: '2025-11-25T00:00:00.123Z', labels: { namespace: 'shop', service: 'echo', opsgenie_integration: 'undrop' } }],
+    ['opsgenie', { problem: 'udp-loss-shop-echo', status: 'acknowledged', severity: 'P2', at: '2025-11-25T00:02:00.456Z', labels: { opsgenie_entity: 'echo', opsgenie_integration: 'undrop' } }],
+    ['incidentio-created', { problem: '01AAAAAAAAAAAAAAAAAAAAAAAD', status: 'firing', severity: 'Major', labels: { undrop_target: 'service/shop/echo', dashboard: 'https://grafana.example/d/udp', 'lost percent': '3.1', incidentio_reference: 'INC-123' } }],
     ['incidentio-closed', { problem: '01AAAAAAAAAAAAAAAAAAAAAAAD', status: 'resolved', at: '2026-11-24T15:00:00.000Z' }],
+    ['incidentio-alert', { problem: 'udp-loss/shop/echo', status: 'resolved', title: 'UDP loss at shop/echo', at: '2026-11-24T14:00:00.000Z', labels: { namespace: 'shop', service: 'echo', team: 'Net' } }],
+    ['rootly-alert', { status: 'resolved', title: 'UDP loss at shop/echo', at: '2026-11-25T03:50:00.000Z', labels: { namespace: 'shop', service: 'echo', rootly_source: 'alertmanager' } }],
     ['rootly', { problem: '00000000-0000-4000-8000-000000000012', status: 'firing', title: 'Quiet Frost', severity: 'sev1', at: '2026-11-25T03:44:33.633Z', labels: { namespace: 'shop', service: 'echo' } }],
     ['firehydrant', { problem: '00000000-0000-4000-8000-000000000021', status: 'firing', severity: 'SEV1', labels: { namespace: 'shop' } }],
     ['standard', { problem: 'udp-loss/shop/echo', status: 'resolved', title: 'UDP loss at shop/echo', at: '2026-11-24T17:35:00.000Z' }],
@@ -98,6 +106,14 @@ describe('what senders say', () => {
     expect(read('pagerduty', 'pagerduty').delivery).toBe('01AAAAAAAAAAAAAAAAAAAAAAAA');
     expect(read('pagerduty', 'pagerduty-ping')).toEqual({ delivery: '01AAAAAAAAAAAAAAAAAAAAAAAC', alerts: [], ignored: 'a test of the subscription' }); // prettier-ignore
     expect(read('pagerduty', 'pagerduty-note')).toMatchObject({ alerts: [], ignored: /annotated/ });
+  });
+
+  test('Grafana OnCall: of a group that Alertmanager cut, only the labels of the group are taken', () => {
+    const body = payload('grafana-oncall-alertmanager') as { alert_payload: object };
+    const cut = { ...body, alert_payload: { ...body.alert_payload, truncatedAlerts: 1 } };
+    const [alert] = normalised('lab', 'grafana-oncall', cut, {}).alerts;
+    expect(alert).toMatchObject({ labels: { alertname: 'KubeUDPServiceNodeConntrackFull', cluster: 'lab', team: 'net' }, annotations: {} }); // prettier-ignore
+    expect(alert?.labels).not.toHaveProperty('service');
   });
 
   test('JSM reads what Opsgenie sends; its nanoseconds stay exact', () => {
@@ -131,9 +147,14 @@ describe('what senders say', () => {
     ['rootly', 'rootly', 'event.type', 'incident.mitigated', 'acknowledged'],
     ['rootly', 'rootly', 'event.type', 'incident.cancelled', 'cancelled'],
     ['rootly', 'rootly', 'event.type', 'incident.updated', 'firing'],
+    ['rootly', 'rootly', 'event.type', 'incident.in_triage', 'firing'],
     ['rootly', 'rootly', 'event.type', 'incident.scheduled.created', undefined],
+    ['rootly', 'rootly-alert', 'data.status', 'open', 'firing'],
+    ['rootly', 'rootly-alert', 'data.status', 'acknowledged', 'acknowledged'],
+    ['rootly', 'rootly-alert', 'data.status', 'deferred', undefined],
     ['firehydrant', 'firehydrant', 'data.incident.current_milestone', 'resolved', 'resolved'],
     ['firehydrant', 'firehydrant', 'event.resource_type', 'change_event', undefined],
+    ['grafana-oncall', 'grafana-oncall-alertmanager', 'alert_group.state', 'silenced', 'acknowledged'],
     ['incidentio', 'incidentio-created', 'event_type', 'private_incident.incident_created_v2', undefined],
     ['standard', 'standard', 'type', 'invoice.paid', undefined],
     ['standard', 'standard', 'data.status', 'cancelled', 'cancelled'],

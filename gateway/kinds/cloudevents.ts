@@ -1,7 +1,8 @@
+import { readJson } from '../json.ts';
 import type { Headers } from '../verify.ts';
 import { enveloped } from './envelope.ts';
 import { type Mapping, mapped } from './mapping.ts';
-import { type Said, at, ignored, quoted, textAt } from './said.ts';
+import { type Said, at, ignored, objectAt, quoted, textAt } from './said.ts';
 
 /** CloudEvents 1.0 over HTTP, binary, structured and in batches. What carries the meaning is the data: see envelope.ts. */
 export function cloudevents(body: unknown, headers: Headers, mapping?: Mapping): Said {
@@ -30,7 +31,8 @@ function binary(data: unknown, headers: Headers): unknown {
   return { ...Object.fromEntries(names.map((name) => [name, attribute(name)])), data };
 }
 
-function one(event: unknown, mapping: Mapping | undefined): Said {
+function one(sent: unknown, mapping: Mapping | undefined): Said {
+  const event = decoded(sent);
   const version = textAt(event, 'specversion');
   const [id, source, type] = ['id', 'source', 'type'].map((name) => textAt(event, name));
   if (version !== '1.0') return ignored(`no CloudEvent of version 1.0: specversion is ${quoted(version)}`);
@@ -39,4 +41,10 @@ function one(event: unknown, mapping: Mapping | undefined): Said {
   const delivery = `${source} ${id}`;
   if (mapping) return { delivery, ...mapped(mapping, event) };
   return { delivery, ...enveloped({ type, subject: at(event, 'subject'), time: at(event, 'time'), data: at(event, 'data') }) }; // prettier-ignore
+}
+
+/** A sender that was given its data as bytes writes them as `data_base64`, also where they are JSON: the Go SDK does. */
+function decoded(event: unknown): unknown {
+  const bytes = textAt(event, 'data_base64');
+  return bytes === undefined ? event : { ...objectAt(event), data: readJson(Buffer.from(bytes, 'base64')) };
 }

@@ -19,8 +19,8 @@ export function grafanaOnCall(body: unknown): Said {
   const event = (textAt(body, 'event', 'type') ?? '').toLowerCase().replaceAll('_', ' ');
   const status = own(states, textAt(group, 'state') ?? '') ?? own(events, event);
   if (!status) return ignored(`neither the state ${quoted(group['state'])} nor the event ${quoted(event)} is known`);
-  // The payload is the alert as the integration got it: of Alertmanager a group, of others one alert.
-  const labels = { ...objectAt(body, 'alert_payload', 'labels'), ...objectAt(group, 'labels') };
+  const payload = payloadOf(objectAt(body, 'alert_payload'));
+  const labels = { ...payload.labels, ...objectAt(group, 'labels') };
   return {
     drafts: [
       {
@@ -30,14 +30,26 @@ export function grafanaOnCall(body: unknown): Said {
         severity: labels['severity'],
         at: status === 'firing' ? (group['created_at'] ?? at(body, 'event', 'time')) : at(body, 'event', 'time'),
         labels,
-        annotations: at(body, 'alert_payload', 'annotations'),
+        annotations: payload.annotations,
         links: {
           incident: at(group, 'permalinks', 'web'),
           generator: at(body, 'alert_payload', 'generatorURL'),
-          runbook: at(body, 'alert_payload', 'annotations', 'runbook_url'),
+          runbook: payload.annotations['runbook_url'],
         },
       },
     ],
+  };
+}
+
+/**
+ * The alert as the integration got it: of most one alert, of Alertmanager and Grafana the whole group. What is common to a
+ * group is computed over the alerts that `max_alerts` left, so it is not taken of a truncated one.
+ */
+function payloadOf(payload: Record<string, unknown>): Record<'labels' | 'annotations', Record<string, unknown>> {
+  const whole = !(Number(payload['truncatedAlerts'] ?? 0) > 0);
+  return {
+    labels: { ...objectAt(payload, 'groupLabels'), ...(whole && objectAt(payload, 'commonLabels')), ...objectAt(payload, 'labels') }, // prettier-ignore
+    annotations: { ...(whole && objectAt(payload, 'commonAnnotations')), ...objectAt(payload, 'annotations') },
   };
 }
 

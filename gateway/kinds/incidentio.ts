@@ -22,7 +22,7 @@ export function incidentio(body: unknown): Said {
   const fields = listAt(incident, 'custom_field_entries').flatMap((entry) => {
     const name = textAt(entry, 'custom_field', 'name');
     const [value] = listAt(entry, 'values');
-    const said = at(value, 'value_literal') ?? at(value, 'value_text') ?? at(value, 'value_option', 'value') ?? at(value, 'value_catalog_entry', 'name'); // prettier-ignore
+    const said = at(value, 'value_text') ?? at(value, 'value_option', 'value') ?? at(value, 'value_catalog_entry', 'name') ?? at(value, 'value_link') ?? at(value, 'value_numeric'); // prettier-ignore
     return name === undefined ? [] : [[name, said] as const];
   });
   return {
@@ -41,15 +41,24 @@ export function incidentio(body: unknown): Said {
   };
 }
 
-const alert = (event: unknown, resolved: boolean): Said => ({
-  drafts: [
-    {
-      problem: at(event, 'deduplication_key') ?? at(event, 'id'),
-      status: resolved ? 'resolved' : 'firing',
-      title: at(event, 'title'),
-      at: resolved ? (at(event, 'resolved_at') ?? at(event, 'updated_at')) : at(event, 'created_at'),
-      annotations: { description: at(event, 'description') },
-      links: { generator: at(event, 'source_url') },
-    },
-  ],
-});
+function alert(event: unknown, resolved: boolean): Said {
+  // A label is the literal, or the name of what it refers to.
+  const attributes = listAt(event, 'attributes').flatMap((entry) => {
+    const name = textAt(entry, 'attribute', 'name');
+    const value = at(entry, 'value') ?? listAt(entry, 'array_value')[0];
+    return name === undefined ? [] : [[name, at(value, 'literal') ?? at(value, 'label')] as const];
+  });
+  return {
+    drafts: [
+      {
+        problem: at(event, 'deduplication_key') ?? at(event, 'id'),
+        status: resolved ? 'resolved' : 'firing',
+        title: at(event, 'title'),
+        at: resolved ? (at(event, 'resolved_at') ?? at(event, 'updated_at')) : at(event, 'created_at'),
+        labels: Object.fromEntries(attributes),
+        annotations: { description: at(event, 'description') },
+        links: { generator: at(event, 'source_url') },
+      },
+    ],
+  };
+}
