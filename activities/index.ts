@@ -2,6 +2,7 @@ import { auditActivities } from './audit.ts';
 import { changeActivities } from './change.ts';
 import type { Deps } from './deps.ts';
 import { diagnoseActivities } from './diagnose.ts';
+import { measureActivities } from './measure.ts';
 import { remediateActivities } from './remediate.ts';
 import { rolloutActivities } from './rollout.ts';
 
@@ -11,6 +12,7 @@ export function createActivities(deps: Deps) {
     ...diagnoseActivities(deps),
     ...remediateActivities(deps),
     ...changeActivities(deps),
+    ...measureActivities(deps),
     ...auditActivities(deps),
     ...rolloutActivities(deps),
   };

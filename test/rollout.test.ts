@@ -175,6 +175,23 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     await undone(handle);
   });
 
+  test('of which somebody cancels one diagnosis goes on with its other targets', async () => {
+    const name = newRun();
+    const targets = ['n1', 'n2'].map((node) => `${node}->far`);
+    const handle = await startRollout(session, name, { targets, rules: quick, windowMs: 500, atOnce: 2, requester: bob.name }); // prettier-ignore
+    const diagnosis = session.engine.client.workflow.getHandle(`diagnose/${name}-1`);
+    await until('it is looked at', async () => diagnosis.describe().then(({ status }) => status.name === 'RUNNING', () => false), 30_000); // prettier-ignore
+    await diagnosis.cancel();
+    const { signed, rows } = await awaitRollout(handle);
+    expect(rows).toMatchObject([
+      { state: 'skipped', says: expect.stringMatching(/cancelled/) },
+      { state: 'planned', node: 'n2' },
+    ]);
+    await decide(handle, alice.decides(handle.workflowId, signed?.digest ?? '', { decision: 'reject', reason: 'a trial' })); // prettier-ignore
+    expect(await ended(handle)).toMatchObject({ outcome: 'rejected' });
+    await kept(handle);
+  });
+
   test('approvals of a rollout open no other plan, and no rollout that no worker made', async () => {
     const { handle, signed } = await planned(['n1', 'n2'], quick);
     const [one, two] = signed.rollout.waves.flat();

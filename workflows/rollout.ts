@@ -5,7 +5,6 @@ import {
   executeChild,
   isCancellation,
   proxyActivities,
-  setCurrentDetails,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -21,13 +20,13 @@ import {
   endOf,
   tally,
 } from '../domain/rollout.ts';
-import { type ChangeInput, type DiagnoseResult, type Site, changeId } from '../domain/runs.ts';
-import { publish } from './attributes.ts';
+import { type ChangeInput, type DiagnoseResult, type Site } from '../domain/runs.ts';
 import { Ballot } from './ballot.ts';
 import { diagnose } from './diagnose.ts';
 import { innermost } from '../domain/errors.ts';
 import { rolloutProgress } from './messages.ts';
-import { rollback } from './rollback.ts';
+import { putBack } from './put-back.ts';
+import { Board } from './rollout-board.ts';
 import { withReport } from './report.ts';
 import { changed } from './start-change.ts';
 import { turnTaker } from './turns.ts';
@@ -48,6 +47,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   const rows = input.targets.map((target): RolloutRow => ({ target, state: 'waiting', says: '', changes: [] }));
   const progress: RolloutProgress = { phase: 'diagnosing', rows, decisions: [] };
   setHandler(rolloutProgress, () => progress);
+  const { show, stand, rowOf } = new Board(progress, input.visible);
   const ballot = new Ballot(progress.decisions);
   const found = new Map<string, DiagnoseResult>();
   const inTurn = turnTaker(input.inventory, input.atOnce);
@@ -98,7 +98,11 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     const stopped = tooMany();
     for (const row of rows) if (row.state === 'planned') Object.assign(row, { state: 'not started', says: '' });
     // Once begun it is done to its end: a fleet that is half put back would be the worst of all.
-    if (stopped) await CancellationScope.nonCancellable(putBack);
+    if (stopped)
+      await CancellationScope.nonCancellable(async () => {
+        show('putting back');
+        await putBack(input.inventory, progress, inputOf, stand);
+      });
     return endOf(
       rows.filter(({ wave }) => wave !== undefined),
       stopped,
@@ -129,7 +133,8 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
         });
       });
     } catch (error) {
-      if (isCancellation(error)) throw error;
+      // Somebody may have cancelled this diagnosis alone.
+      if (cancelled()) throw error;
       return innermost(error);
     }
   }
@@ -180,34 +185,6 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     stand(part.target, 'confirmed', row.changes.map(({ says }) => says).join('; '));
   }
 
-  /** The newest first. A node that is gone keeps no other from being put back. */
-  async function putBack(): Promise<void> {
-    show('putting back');
-    const parts = progress.signed?.rollout.waves.flat() ?? [];
-    for (const row of rows.toReversed()) {
-      const part = parts.find(({ target }) => target === row.target);
-      const kept = row.changes.filter(({ outcome }) => outcome === 'confirmed').toReversed();
-      if (!part || kept.length === 0) continue;
-      row.undone = [];
-      for (const one of kept) {
-        const index = part.plan.changes.findIndex(({ place }) => place === one.place);
-        const undone = await executeChild(rollback, {
-          workflowId: changeId(input.inventory, one.node),
-          staticSummary: `undo ${one.id} at ${one.place}`,
-          args: [inputOf(part, index), one],
-        }).catch((error: unknown) => ({ state: 'failed', proof: [innermost(error)] }));
-        row.undone.push({ place: one.place, ...undone });
-      }
-      const back = row.undone.every(({ state }) => state === 'reverted' || state === 'none');
-      if (row.state === 'confirmed')
-        stand(row.target, back ? 'undone' : 'not undone', back ? 'it helped, and was put back with the others' : 'it could not be put back'); // prettier-ignore
-      else if (!back) stand(row.target, 'not undone', row.says);
-    }
-    for (const row of rows)
-      if (row.changes.some(({ outcome }) => ['conflict', 'stuck', 'unknown'].includes(outcome)))
-        stand(row.target, 'not undone', row.says);
-  }
-
   function inputOf(part: Part, index: number, controls: readonly Part[] = []): ChangeInput {
     return {
       ...siteOf(part, index),
@@ -232,21 +209,6 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     return [{ target, run, path, evidence, runbook, conclusion }];
   }
 
-  function rowOf(target: string): RolloutRow {
-    const row = rows.find((one) => one.target === target);
-    if (!row) throw new Error(`${target} is not of this rollout`);
-    return row;
-  }
-
-  function stand(target: string, state: RolloutRow['state'], says: string): void {
-    Object.assign(rowOf(target), { state, says });
-    describe();
-  }
-
-  function cancelled(): boolean {
-    return CancellationScope.current().consideredCancelled;
-  }
-
   function cancelledEnd(): Ended {
     return { outcome: 'cancelled', says: `it was cancelled (${tally(rows)}); what was confirmed before stays` };
   }
@@ -254,15 +216,6 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   function tooMany(): boolean {
     return rows.filter(({ state }) => state === 'failed').length > input.rules.maxFailed;
   }
-
-  function show(phase: RolloutProgress['phase'], conclusion?: RolloutResult['outcome']): void {
-    progress.phase = phase;
-    publish(input.visible, { phase, ...(conclusion && { conclusion }) });
-    describe();
-  }
-
-  function describe(): void {
-    const lines = rows.map((row) => `- ${row.target}: **${row.state}** ${row.says}`);
-    setCurrentDetails([`**${progress.phase}**: ${tally(rows)}`, ...lines].join('\n').slice(0, 8000));
-  }
 }
+
+const cancelled = (): boolean => CancellationScope.current().consideredCancelled;
