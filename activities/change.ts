@@ -118,8 +118,11 @@ export function changeActivities(deps: Deps) {
 
     /** Ends the probers of a run or change, and removes the pods that were made for it. */
     async release(id: string, run: string): Promise<void> {
-      observers.close(id);
-      await sweep(deps, run);
+      // The cluster's API may be slow to answer.
+      await beating(async () => {
+        observers.close(id);
+        await sweep(deps, run);
+      });
     },
   };
 

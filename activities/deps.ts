@@ -37,6 +37,8 @@ export interface Ledger {
   automatic(since: number): Promise<Automatic[]>;
   /** Who stopped everything, as long as nobody lets it go on. */
   stopped(): Promise<Stop | undefined>;
+  /** Whether a workflow goes on, by its id. */
+  runs(workflowId: string): Promise<boolean>;
   /** Whether this run of a change holds the permit, asked of the server's own record and not of an index. */
   holds(permit: string, change: { workflowId: string; runId: string }): Promise<boolean>;
 }

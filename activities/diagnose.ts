@@ -63,6 +63,11 @@ export function diagnoseActivities(deps: Deps) {
       return (await deps.ledger?.stopped()) !== undefined;
     },
 
+    /** Whether a plan still waits for people, or is carried out. */
+    async isOpen(remediation: string): Promise<boolean> {
+      return (await deps.ledger?.runs(remediation)) === true;
+    },
+
     /** A conclusion in the words of a page, for whoever cannot read the evidence of this worker's machine. */
     async sections(conclusion: string): Promise<Sections> {
       return sectionsOf(runbook, await store.get<Conclusion>(conclusion));

@@ -88,16 +88,22 @@ export function reported(problems: Problem[], report: Report, received: number, 
   } else if (problems.length < mostProblems) problems.push({ ...report, received, since: now, last: now, times: 1 });
 }
 
-/** Deliveries that were taken, each with the time until which it is known. */
+/** Deliveries that were taken, each with the time until which a copy of it is known. */
 export type Seen = Record<string, number>;
 /** More than come in the time that most are remembered; the oldest are forgotten first. */
-const mostSeen = 1000;
+const mostSeen = 2000;
 
-/** Whether a delivery was taken before; it is remembered. The engine or the gateway may have died between doing and noting it. */
-export function seenBefore(seen: Seen, { id, rememberMs }: Origin, now: number): boolean {
-  if ((seen[id] ?? 0) > now) return true;
-  delete seen[id]; // so that it becomes the newest
-  seen[id] = now + rememberMs;
+/**
+ * Whether a delivery was taken before; it is remembered. The engine or the gateway may have died between doing and noting it,
+ * and does it again, however much later: then it was taken in at the same moment. What a sender repeats later is another.
+ */
+export function seenBefore(seen: Seen, { id, received, rememberMs }: Origin, now: number): boolean {
+  const taking = `${id} ${received}`;
+  if (taking in seen || (seen[id] ?? 0) > now) return true;
+  for (const key of [id, taking]) {
+    delete seen[key]; // so that it becomes the newest
+    seen[key] = now + rememberMs;
+  }
   for (const one of Object.keys(seen).slice(0, -mostSeen)) delete seen[one];
   return false;
 }

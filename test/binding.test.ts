@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type AddressInfo, type Socket, createServer } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import type { ChangeInput } from '../domain/runs.ts';
 import { resolveTarget } from '../domain/target.ts';
 import { ShellPool } from '../nodes/shells/pool.ts';
 import { loadRunbook } from '../runbooks/load.ts';
+import { deadCluster } from './support/dead-cluster.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Person } from './support/road.ts';
 
@@ -133,3 +135,23 @@ real(
     await expect(write).rejects.toThrow('is no name of a run');
   });
 });
+
+test('a cluster that is slow to answer costs no change its result: what is cleaned up for it goes on beating', async () => {
+  const silent: Socket[] = [];
+  const server = createServer((socket) => void silent.push(socket));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const own = mkdtempSync(join(tmpdir(), 'undrop-t-slow-'));
+  const kubeconfig = await deadCluster(own, port);
+  const context = new MockActivityEnvironment();
+  let beats = 0;
+  context.on('heartbeat', () => {
+    // The workflow waits for two seconds without one.
+    if (++beats === 8) for (const socket of silent) socket.destroy();
+  });
+  const slow = Inventory.parse({ name: 'slow', kubernetes: { kubeconfig, context: 'prod' } });
+  await context.run(() => activitiesOf(slow).release('t-slow', 'run'));
+  expect(beats).toBeGreaterThanOrEqual(8);
+  server.close();
+  rmSync(own, { recursive: true });
+}, 30_000);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Session } from '../cli/session.ts';
 import { resumeEverything, stopEverything } from '../client/stop.ts';
-import { type IncidentInput, type IncidentProgress, type IncidentRun, type Problem, dueAt, incidentId, joinMs, retryMs } from '../domain/incident.ts'; // prettier-ignore
+import { type IncidentInput, type IncidentProgress, type IncidentRun, type Problem, dueAt, incidentId, joinMs, retryMs, seenBefore } from '../domain/incident.ts'; // prettier-ignore
 import type { DiagnoseProgress } from '../domain/runs.ts';
 import { record, replayed } from './support/histories.ts';
 import { Namespaces, real } from './support/machine.ts';
@@ -38,15 +38,32 @@ describe('when another diagnosis is due', () => {
   ])('%s', (_, due, problems, runs) => expect(dueAt(problems, runs)).toBe(due)); // prettier-ignore
 });
 
+describe('a delivery', () => {
+  const taken = (id: string, received: number) => ({ id, received, rememberMs: 60_000 });
+
+  test.each<[string, ReturnType<typeof taken>, number, boolean]>([
+    ['comes again at once', taken('d', 0), 10, true],
+    ['is sent again within the time that it is remembered', taken('d', 50_000), 50_000, true],
+    ['is carried out again much later, since nobody noted that it was', taken('d', 0), 3_600_000, true],
+    ['is sent again after the time that it is remembered', taken('d', 70_000), 70_000, false],
+    ['is another', taken('e', 10), 10, false],
+  ])('that %s', (_, origin, now, before) => {
+    const seen = {};
+    expect(seenBefore(seen, taken('d', 0), 0)).toBe(false);
+    expect(seenBefore(seen, origin, now)).toBe(before);
+    expect(seenBefore(seen, origin, now)).toBe(true);
+  });
+});
+
 const namespaces = new Namespaces();
 let road: Road;
 let session: Session;
 let pair: Pair;
 
 /** What a sender that tells once says of a target. */
-async function opened(target: string, windowMs = 300): Promise<WorkflowHandle> {
+async function opened(target: string, windowMs = 300, carried?: IncidentInput['carried']): Promise<WorkflowHandle> {
   const { name } = session.inventory;
-  const input: IncidentInput = { inventory: name, target, requester: 'alert', windowMs, propose: false, atOnce: 2, retryMs: [300, 400], visible: session.engine.visible }; // prettier-ignore
+  const input: IncidentInput = { inventory: name, target, requester: 'alert', windowMs, propose: false, atOnce: 2, retryMs: [300, 400], visible: session.engine.visible, ...(carried && { carried }) }; // prettier-ignore
   const origin = { id: 'd1', received: Date.now(), rememberMs: 60_000 };
   return session.engine.client.workflow.signalWithStart('incident', {
     workflowId: incidentId(name, target),
@@ -150,6 +167,36 @@ real('ip', 'sysctl')('an incident whose diagnosis fails', () => {
     await (await looking(handle)).cancel();
     await handle.cancel();
     await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+  }, 60_000);
+
+  test('is not looked at again while a plan of it waits, and is once that has ended', async () => {
+    const { client } = session.engine;
+    // Nobody works on this queue: it stays open until it is terminated.
+    const plan = await client.workflow.start('remediate', { workflowId: 'remediate/waits', taskQueue: 'nobody' });
+    const ended = Date.now() - 2 * joinMs;
+    const before: IncidentRun = {
+      run: 'before',
+      started: ended - 1,
+      ended,
+      says: 'it is',
+      remediation: plan.workflowId,
+    };
+    const carried = () => ({ problems: [], runs: [{ ...before }] });
+    const handle = await opened('omega->alpha', 300, carried());
+    const asked = async (): Promise<boolean> =>
+      (await handle.fetchHistory()).events?.some((event) => event.activityTaskCompletedEventAttributes) === true;
+    await until('it has asked', asked, 30_000);
+    const [only, ...others] = await until('it has heard', async () => {
+      const all = await runsOf(handle);
+      return (all[0]?.ended ?? 0) > ended ? all : undefined;
+    });
+    expect([only?.run, others]).toEqual(['before', []]);
+    await handle.terminate();
+    await plan.terminate();
+    const next = await opened('omega->alpha', 300, carried());
+    await until('it is looked at', async () => (await runsOf(next)).length === 2, 30_000);
+    await next.cancel();
+    await expect(next.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
   }, 60_000);
 
   test('every history of these tests replays against the workflows as they are', async () => {

@@ -64,6 +64,9 @@ const all = (of: readonly string[], state: string): Record<string, string> =>
 /** Nodes on which anything of a rollout was ever armed, by what the nodes themselves kept. */
 const touched = (name: string): string[] =>
   [...new Set(readdirSync('/run/undrop').flatMap((id) => (id.startsWith(name) ? (/-(n\d+)-/.exec(id)?.[1] ?? []) : [])))].toSorted(); // prettier-ignore
+/** How many changes of a rollout were armed on a node. */
+const armed = (name: string, node: string): number =>
+  readdirSync('/run/undrop').filter((id) => id.startsWith(name) && id.includes(`-${node}-`)).length;
 
 real('ip', 'ethtool')('a rollout over twenty nodes', () => {
   beforeAll(async () => {
@@ -164,15 +167,32 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
   });
 
   test('cancelled amid a wave, what is not confirmed is put back, and what was confirmed stays and is named', async () => {
-    const some = nodes.slice(0, 3);
-    const { handle, signed } = await planned(some, { ...quick, soakSeconds: 4 }, ['far', 'far2']);
+    // Of two targets of one node the second is never begun.
+    const { name, handle, signed } = await planned(['n1', 'n2', 'n2', 'n3'], { ...quick, soakSeconds: 4 }, ['far', 'far2']); // prettier-ignore
     await approve(handle, signed);
-    await until('the second wave is changed', () => changed().length > 1, 90_000);
+    await until('the second wave is changed', () => changed().length > 2, 90_000);
     await handle.cancel();
     const result = await ended(handle);
     expect(result).toMatchObject({ outcome: 'cancelled', says: expect.stringMatching(/1 confirmed.*stays/) });
+    expect(result.rows.map(({ target, state }) => `${target} ${state}`).toSorted()).toEqual(
+      ['n1->far confirmed', 'n2->far not started', 'n2->far2 undone', 'n3->far2 undone'],
+    ); // prettier-ignore
     expect(changed()).toEqual(['n1']);
+    expect(armed(name, 'n2')).toBe(1);
     await undone(handle);
+  });
+
+  test('that a change has stopped begins no other on its node', async () => {
+    await cards('hurting', ['n1']);
+    const { name, handle, signed } = await planned(['n2', 'n1', 'n1'], { ...quick, maxFailed: 0 }, ['far', 'far2']);
+    await approve(handle, signed);
+    const result = await ended(handle);
+    expect(result.rows.map(({ target, state }) => `${target} ${state}`)).toEqual(
+      ['n2->far undone', 'n1->far2 failed', 'n1->far not started'],
+    ); // prettier-ignore
+    expect(armed(name, 'n1')).toBe(1);
+    expect(states()).toEqual(old);
+    await cards('broken', ['n1']);
   });
 
   test('of which somebody cancels one diagnosis goes on with its other targets', async () => {

@@ -45,6 +45,14 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
         throw error;
       }
     },
+    async runs(workflowId) {
+      try {
+        return (await workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
+      } catch (error) {
+        if (isGone(error)) return false;
+        throw error;
+      }
+    },
     async holds(permit, change) {
       const { status, parentExecution } = await workflow.getHandle(permit).describe();
       const { workflowId, runId } = parentExecution ?? {};

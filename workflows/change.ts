@@ -124,7 +124,8 @@ export async function change(input: ChangeInput): Promise<ChangeResult> {
     stage(`${why}: putting every value back`);
     return await revert(why);
   } finally {
-    await CancellationScope.nonCancellable(() => reading.release(held.id, plan.run));
+    // Probers end with their session anyway, and what has become of the node is not to be lost for this.
+    await CancellationScope.nonCancellable(() => reading.release(held.id, plan.run)).catch(() => {});
     await permit?.release(ended);
   }
 

@@ -86,7 +86,7 @@ export async function diagnose(input: DiagnoseInput): Promise<DiagnoseResult> {
     return { ...result, report, ...(remediation !== undefined && { remediation }) };
   } catch (error) {
     // Probers end with their session anyway; this only spares the nodes the wait.
-    await CancellationScope.nonCancellable(() => quick.release(run, run));
+    await CancellationScope.nonCancellable(() => quick.release(run, run)).catch(() => {});
     if (isCancellation(error)) publish(input.visible, { phase: 'cancelled' });
     throw error;
   }

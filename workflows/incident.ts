@@ -34,6 +34,8 @@ import { turnTaker } from './turns.ts';
 
 const quick = proxyActivities<Activities>({ startToCloseTimeout: '20s' });
 
+/** Runs that a long incident remembers. */
+const mostRuns = 50;
 /** A long incident is continued in a new history from this length on. */
 const longest = 2000;
 
@@ -58,10 +60,13 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   // The report that comes with the start is handed in only after this function has begun.
   await condition(() => problems.length > 0, '1m');
   for (;;) {
-    if ((next() ?? Infinity) <= Date.now() && !(await stillStopped())) await look();
+    if ((next() ?? Infinity) <= Date.now() && !(await stillStopped()) && !(await planOpen())) await look();
     show(problems.some(open) ? 'open' : 'resolved');
     if (workflowInfo().historyLength > longest || workflowInfo().continueAsNewSuggested)
-      return continueAsNew<typeof incident>({ ...input, carried: { problems, runs, seen: known } });
+      return continueAsNew<typeof incident>({
+        ...input,
+        carried: { problems, runs: runs.slice(-mostRuns), seen: known },
+      });
     const seen = reports();
     const left = overAt(problems) - Date.now();
     if (left <= 0) break;
@@ -87,6 +92,15 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     const last = runs.at(-1);
     if (!last?.stopped || !(await quick.isStopped())) return false;
     last.ended = Date.now();
+    return true;
+  }
+
+  /** Whether a plan of it waits for people or is carried out: a second one beside it would only be more to read. */
+  async function planOpen(): Promise<boolean> {
+    const plan = runs.findLast(({ remediation }) => remediation !== undefined)?.remediation;
+    // Incidents that had begun before made a plan with each diagnosis.
+    if (plan === undefined || !patched('one-plan-at-a-time') || !(await quick.isOpen(plan))) return false;
+    Object.assign(runs.at(-1) ?? {}, { ended: Date.now() });
     return true;
   }
 

@@ -96,7 +96,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
       if (tooMany()) break;
     }
     const stopped = tooMany();
-    for (const row of rows) if (row.state === 'planned') Object.assign(row, { state: 'not started', says: '' });
+    leaveRest();
     // Once begun it is done to its end: a fleet that is half put back would be the worst of all.
     if (stopped)
       await CancellationScope.nonCancellable(async () => {
@@ -149,9 +149,11 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     // All are looked at before any is changed: what probes of a change lose would be found in the others' counters.
     const sick = (await Promise.all(queue.map(async (part) => ((await stillSo(part)) ? [part] : [])))).flat();
     const perNode = [...Map.groupBy(sick, (part) => part.node).values()];
-    await Promise.all(perNode.map(async (parts, at) => {
-      for (const part of parts) await carry(part, untouched, at);
+    // Nothing of a node that still changes may be missing in the result, whatever becomes of the others.
+    const all = await Promise.allSettled(perNode.map(async (parts, at) => {
+      for (const part of parts) if (!tooMany() && !cancelled()) await carry(part, untouched, at);
     })); // prettier-ignore
+    for (const one of all) if (one.status === 'rejected') throw one.reason;
   }
 
   /** Whether a fresh diagnosis finds on a target what its plan is for. */
@@ -175,6 +177,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
       ? [...untouched.slice(at), ...untouched.slice(0, at)].slice(0, mostControls)
       : [];
     for (const index of part.plan.changes.keys()) {
+      if (index > 0 && cancelled()) break;
       const result = await changed(input.inventory, inputOf(part, index, controls));
       row.changes.push(result);
       if (result.outcome === 'confirmed') continue;
@@ -209,7 +212,14 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     return [{ target, run, path, evidence, runbook, conclusion }];
   }
 
+  /** What nobody has begun to change stays as it is. */
+  function leaveRest(): void {
+    const begun = (row: RolloutRow): boolean => !['waiting', 'diagnosing', 'planned', 'diagnosing again'].includes(row.state); // prettier-ignore
+    for (const row of rows) if (!begun(row)) Object.assign(row, { state: 'not started', says: '' });
+  }
+
   function cancelledEnd(): Ended {
+    leaveRest();
     return { outcome: 'cancelled', says: `it was cancelled (${tally(rows)}); what was confirmed before stays` };
   }
 

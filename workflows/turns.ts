@@ -29,6 +29,12 @@ export interface TurnsInput {
 const longestMs = 15 * 60_000;
 const idleMs = 60_000;
 
+/**
+ * Who waits asks again after these times, since whoever gives the turns may have been killed. Each time is some six events
+ * of its history, and 200 targets of a rollout may wait for an hour.
+ */
+const askAgain = ['1m', '5m', '15m'] as const;
+
 const turnsId = (inventory: string): string => `turns/${inventory}`;
 const same = (one: Asker, two: Asker): boolean => one.id === two.id && one.key === two.key;
 
@@ -91,7 +97,7 @@ export function turnTaker(
   return async (asked, work) => {
     const asker = { ...asked, id: workflowId };
     try {
-      while (!mine.has(asker.key)) {
+      for (let times = 0; !mine.has(asker.key); times++) {
         const line = async () =>
           startChild(turns, { workflowId: id, parentClosePolicy: ParentClosePolicy.ABANDON, args: [{ atOnce }] });
         // Whoever began the line may be cancelled long after: the line is everybody's, and knows who has a turn.
@@ -103,7 +109,7 @@ export function turnTaker(
         await getExternalWorkflowHandle(id)
           .signal(ask, asker)
           .catch(() => {});
-        await condition(() => mine.has(asker.key), '1m');
+        await condition(() => mine.has(asker.key), askAgain[times] ?? askAgain.at(-1));
       }
       return await work();
     } finally {
