@@ -162,7 +162,7 @@ real('ip', 'sysctl')('an incident whose diagnosis fails', () => {
       const all = await runsOf(handle);
       return all[0]?.ended === undefined ? undefined : all;
     }, 30_000); // prettier-ignore
-    expect(stopped).toEqual([expect.objectContaining({ stopped: true })]);
+    expect(stopped).toEqual([expect.objectContaining({ stopped: true, failed: 'it was cancelled' })]);
     expect(await resumeEverything(session, 'bob')).toBe(true);
     await (await looking(handle)).cancel();
     await handle.cancel();

@@ -127,8 +127,9 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
       if (CancellationScope.current().consideredCancelled) throw error;
       if (triesAgain() && (await quick.isStopped())) run.stopped = true;
       // Who cancels a diagnosis does not want it back in a minute.
-      if (isCancellation(error) && !run.stopped) run.says = 'it was cancelled';
-      else run.failed = innermost(error);
+      const why = isCancellation(error) ? 'it was cancelled' : innermost(error);
+      if (isCancellation(error) && !run.stopped) run.says = why;
+      else run.failed = why;
     } finally {
       run.ended = Date.now();
     }

@@ -135,7 +135,7 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     } catch (error) {
       // Somebody may have cancelled this diagnosis alone.
       if (cancelled()) throw error;
-      return innermost(error);
+      return isCancellation(error) ? 'its diagnosis was cancelled' : innermost(error);
     }
   }
 
