@@ -1,6 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { reportOf } from '../activities/audit-report.ts';
+import { EvidenceStore } from '../activities/store.ts';
 import { fits } from '../domain/globs.ts';
-import { type AuditNode, type AuditRecord, type NodeValues, batchesOf } from '../domain/audit.ts';
+import { Inventory } from '../domain/inventory.ts';
+import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchesOf } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
 import { Profile } from '../domain/audit-profile.ts';
@@ -203,6 +209,25 @@ describe('reports', () => {
     const markdown = auditMarkdown(checks.checks, record);
     expect(markdown).toMatch(/gone \| &lt;img src=x onerror=alert\(1\)>"'\\\| \\\[a\\\]/);
     expect(markdown.startsWith('# Audit of i: 3 nodes: 2 in danger, 0 not as they should be, 1 could not be read, 0 fine')).toBe(true); // prettier-ignore
+  });
+
+  test('of two inventories are apart, though their audits and their data folder have the same name', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'undrop-t-reports-'));
+    const store = new EvidenceStore(join(data, 'evidence'));
+    const id = auditIdOf('audit/prod/hourly-2026-11-28T09:00:00Z');
+    const folders = ['prod', 'staging'].map(async (name) => {
+      const inventory = Inventory.parse({ name, nodes: { n: { shell: 'local', address: '::1' } } });
+      const deps = { inventory, checks, store, audits: join(data, 'audits') } as Parameters<typeof reportOf>[0];
+      const plan = { at: 0, nodes: [{ name: 'n', group: '' }], deadlineMs: 500 };
+      const input = { inventory: name, requester: 'alice', visible: false };
+      const read = (): Promise<never> => Promise.reject(new Error('there are no values'));
+      return (await reportOf(deps, { id, input, plan, batches: [], profiles: [], read })).report;
+    });
+    const reports = await Promise.all(folders);
+    expect(reports.map((folder) => basename(folder))).toEqual(['prod_hourly-2026-11-28T09-00-00Z', 'staging_hourly-2026-11-28T09-00-00Z']); // prettier-ignore
+    const of = (folder: string) => JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as AuditRecord;
+    expect(reports.map((folder) => of(folder).inventory)).toEqual(['prod', 'staging']);
+    rmSync(data, { recursive: true });
   });
 
   test('nodes that say the same are one line', () => {
