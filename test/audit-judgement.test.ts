@@ -9,6 +9,7 @@ import { Inventory } from '../domain/inventory.ts';
 import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchesOf } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
+import { trendPlot } from '../domain/audit-plots.ts';
 import { Profile } from '../domain/audit-profile.ts';
 import { auditMarkdown, grouped, summaryOf } from '../domain/audit-report.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
@@ -98,6 +99,20 @@ describe('what an audit finds on a node', () => {
   ])('a previous audit at an uptime of %d s is told as "%s"', (uptime, ago) => {
     const [row] = judge({ n: values({ uptime: 3600, counters: { softnet_dropped: 3 } }) }, { n: earlier({ uptime }) });
     expect(row?.findings[0]?.says).toContain(ago);
+  });
+
+  test.each<[string, number, number, number, string[]]>([
+    ['a few hundred entries more within seconds', 10, 30_600, 30_485, []],
+    ['the same slope over a quarter of an hour', 900, 40_950, 30_600, ['conntrack-forecast']],
+    ['a few more just within a quarter of an hour', 890, 40_500, 31_000, []],
+    ['a tenth of the table more within seconds', 10, 42_000, 31_000, ['conntrack-forecast']],
+  ])('what a table does within a short time: %s', (_, seconds, count, old, checksOf) => {
+    const at = (uptime: number, nf_conntrack_count: number) => values({ uptime, settings: { nf_conntrack_count } });
+    expect(found(judge({ n: at(7200, count) }, { n: at(7200 - seconds, old) })[0])).toEqual(checksOf);
+    // The dashes of the plot say the same.
+    const plot = trendPlot([[0, old / 100_000], [seconds * 1000, count / 100_000]]); // prettier-ignore
+    expect(plot.includes('class="forecast"')).toBe(checksOf.length > 0);
+    expect(plot).not.toMatch(/NaN|Infinity/);
   });
 
   test('a single cut is no finding, however short ago the previous audit was', () => {
