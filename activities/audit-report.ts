@@ -1,14 +1,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type {
-  AuditBatch,
-  AuditInput,
-  AuditPlan,
-  AuditRecord,
-  AuditResult,
-  AuditRow,
-  NodeValues,
-  Suspect,
+import {
+  type AuditBatch,
+  type AuditInput,
+  type AuditPlan,
+  type AuditRecord,
+  type AuditResult,
+  type AuditRow,
+  type NodeValues,
+  type Suspect,
+  auditFolder,
 } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
@@ -63,7 +64,7 @@ export async function reportOf(
     trend: trendOf(before, plan, values),
   };
   const digest = await store.put(record);
-  const folder = join(audits, plainRun(id));
+  const folder = join(audits, auditFolder(inventory.name, plainRun(id)));
   await mkdir(folder, { recursive: true });
   await Promise.all([
     writeFile(join(folder, 'report.md'), auditMarkdown(checks.checks, record)),

@@ -33,8 +33,8 @@ export interface Deps {
 
 /** What the server knows of automatic changes: their permits. */
 export interface Ledger {
-  /** Those in progress, and those that ended since then (milliseconds since the epoch), at most a few hundred. */
-  automatic(since: number): Promise<Automatic[]>;
+  /** Those in progress, and those that ended since then (milliseconds since the epoch); a text says why that is not known. */
+  automatic(since: number): Promise<Automatic[] | string>;
   /** Who stopped everything, as long as nobody lets it go on. */
   stopped(): Promise<Stop | undefined>;
   /** Whether a workflow goes on, by its id. */

@@ -10,7 +10,7 @@ import type { Rollout } from '../domain/rollout.ts';
 import type { Runbook } from '../domain/runbook.ts';
 import type { ChangeInput } from '../domain/runs.ts';
 import { FileError, parseYaml } from '../domain/yaml.ts';
-import { type Deps, hopeless } from './deps.ts';
+import { type Deps, beating, hopeless } from './deps.ts';
 import { forged } from './signature.ts';
 
 /** A policy as its file has it now. The digest is of what it says, not of its comments. */
@@ -43,17 +43,16 @@ export const provedBy = ({ causes }: Pick<Runbook, 'causes'>, { changes, remedy 
 async function judge(deps: Deps, { policy }: Rules, plan: Plan, permit?: string): Promise<Judgement> {
   const { inventory, runbook, ledger } = deps;
   const now = Date.now();
-  const judged = judgePolicy(policy, plan, {
+  return judgePolicy(policy, plan, {
     now,
     needs: needsFor(inventory.approval, plan.risk),
     approvers: inventory.approval.approvers.map(({ name }) => name),
     proved: provedBy(runbook, plan),
-    automatic: (await ledger?.automatic(now - hoursBack(policy) * 3_600_000)) ?? [],
+    automatic: ledger
+      ? await beating(async () => ledger.automatic(now - hoursBack(policy) * 3_600_000))
+      : 'this worker cannot count automatic changes',
     ...(permit !== undefined && { permit }),
   });
-  if (judged.approvals !== 'standing' || ledger) return judged;
-  const against = ['this worker cannot count automatic changes'];
-  return { ...judged, approvals: judged.people, against };
 }
 
 /** So far back failures still count. */

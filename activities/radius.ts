@@ -23,7 +23,8 @@ export async function radiusOf(
   const endpoints = await cluster.allEndpoints(reader);
   const operations = changes.flatMap((change) => change.operations);
   // Entries are named exactly: nothing else of the node is touched.
-  if (operations.every(({ kind }) => kind.startsWith('conntrack.'))) return ofEntries(operations, evidence, endpoints);
+  if (operations.every(({ kind }) => kind.startsWith('conntrack.')))
+    return ofEntries(operations, evidence, endpoints, reader.denied);
   // In a pod's own namespace a change reaches that pod alone.
   const own = places.filter(({ address, nodeAddress }) => address !== nodeAddress).map(({ address }) => address);
   const nodes = [
@@ -59,16 +60,26 @@ function onNodes(
   );
 }
 
-function ofEntries(operations: readonly Operation[], { path }: Evidence, endpoints: ServiceEndpoints[] = []): Radius {
+/** What entries belong to. @param endpoints of all Services; undefined where the API denied them, and `denied` says how */
+export function ofEntries(
+  operations: readonly Operation[],
+  { path }: Pick<Evidence, 'path'>,
+  endpoints: readonly ServiceEndpoints[] | undefined,
+  denied: Record<string, string> = {},
+): Radius {
   const own = path.service && frontendsOf(path.service).map(({ address, port }) => `${address}:${port}`);
-  const services = operations.flatMap((operation) => {
-    if (operation.kind !== 'conntrack.delete' && operation.kind !== 'conntrack.evict') return [];
-    const to = `${operation.destination}:${operation.destinationPort}`;
-    if (path.service && own?.includes(to)) return [path.service.name.split('.').toReversed().join('/')];
-    return endpoints.flatMap(({ service, addresses }) => (addresses.has(to) ? [service] : []));
-  });
+  const to = operations.flatMap((one) =>
+    one.kind === 'conntrack.delete' || one.kind === 'conntrack.evict'
+      ? [`${one.destination}:${one.destinationPort}`]
+      : [],
+  );
+  const others = to.filter((address) => !own?.includes(address));
   const flows = operations.reduce((all, one) => all + (one.kind === 'conntrack.evict' ? one.entries : 1), 0);
-  return { flows, exact: true, services: [...new Set(services)] };
+  if (!endpoints && others.length > 0)
+    return { flows, exact: true, services: [], unlisted: Object.values(denied).join('; ') };
+  const named = path.service && others.length < to.length ? [path.service.name.split('.').toReversed().join('/')] : [];
+  const found = endpoints?.filter(({ addresses }) => others.some((one) => addresses.has(one))) ?? [];
+  return { flows, exact: true, services: [...new Set([...named, ...found.map(({ service }) => service)])] };
 }
 
 /** Null where one is not known. */

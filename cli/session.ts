@@ -17,8 +17,11 @@ export interface Session {
 /** How long a worker somewhere else may take to show itself. */
 const workerMs = 10_000;
 
-/** `reader`: answers queries of the embedded server's runs, and carries nothing on that would touch a node. */
-export type Work = 'worker' | 'reader' | 'client';
+/**
+ * `reader`: answers queries of the embedded server's runs, and carries nothing on that would touch a node. `sender`: tells the
+ * server something that the command's own worker carries out; an external server keeps it until a worker is there.
+ */
+export type Work = 'worker' | 'reader' | 'sender' | 'client';
 
 /**
  * Opens Temporal. With the embedded server this command is a worker too, so that its run, and runs that were interrupted,
@@ -32,8 +35,9 @@ export async function openSession(inventory: Inventory, work: Work = 'worker'): 
     throw new UserError(error instanceof Error ? error.message : String(error), exit.failed);
   });
   const session = { engine, taskQueue: taskQueueOf(inventory), inventory, close: async () => engine.close() };
-  if (work !== 'client' && !engine.embedded) await requireWorker(engine, session.taskQueue);
-  const opened = work !== 'client' && engine.embedded ? await withWorker(session, work === 'worker') : session;
+  const asks = work === 'worker' || work === 'reader';
+  if (asks && !engine.embedded) await requireWorker(engine, session.taskQueue);
+  const opened = work !== 'client' && engine.embedded ? await withWorker(session, work !== 'reader') : session;
   clearProgress();
   return opened;
 }

@@ -75,7 +75,7 @@ function trends({ trend }: AuditRecord): string {
     .slice(0, mostTrends);
   if (full.length === 0) return '';
   const plots = full.map(([node, points]) => `<h3>${html(node)}</h3>${trendPlot(points)}`);
-  return `<h2>Fill of the connection tracking table</h2><p class="soft">The fullest nodes over the last audits; dashed: where it goes as since the previous audit.</p>${plots.join('')}`;
+  return `<h2>Fill of the connection tracking table</h2><p class="soft">The fullest nodes over the last audits; dashed: where it goes as since the previous audit, unless that is too short ago to tell.</p>${plots.join('')}`;
 }
 
 function strips(checks: readonly Check[], rows: readonly AuditRow[], values: ReadonlyMap<string, NodeValues>): string {

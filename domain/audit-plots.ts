@@ -34,11 +34,15 @@ export function stripPlot(dots: readonly Dot[], unit: string): string {
   return `<svg viewBox="0 0 ${width} 76" role="img" aria-label="${label}"><line x1="${left}" y1="54" x2="${width - right}" y2="54"/>${points.join('')}${ticks.join('')}</svg>`;
 } // prettier-ignore
 
+/** Audits closer together show what comes and goes; only more than this share of the table in between leads somewhere. */
+const near = { ms: 900_000, share: 0.1 };
+
 /** The fill of one node's table over the last audits, and where its last slope leads. Points are [ms, share of the table]. */
 export function trendPlot(points: readonly (readonly [number, number])[]): string {
   const [first, last, before] = [points[0], points.at(-1), points.at(-2)];
   if (!first || !last) return '';
-  const slope = before && last[0] > before[0] ? (last[1] - before[1]) / (last[0] - before[0]) : 0;
+  const [ms, more] = before ? [last[0] - before[0], last[1] - before[1]] : [0, 0];
+  const slope = ms >= near.ms || (ms > 0 && more >= near.share) ? more / ms : 0;
   const span = Math.max(last[0] - first[0], 3_600_000);
   const fullIn = slope > 0 ? (1 - last[1]) / slope : Number.POSITIVE_INFINITY;
   const ahead = Math.min(Math.max(fullIn, 0), span);

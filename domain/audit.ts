@@ -155,6 +155,12 @@ export function batchesOf<T>(nodes: readonly T[], size = nodes.length <= 200 ? 1
   );
 }
 
-/** The folder name of an audit: what follows `audit/<inventory>/` of its workflow id, in plain characters. */
+/** The name of an audit within its inventory: what follows `audit/<inventory>/` of its workflow id, in plain characters. */
 export const auditIdOf = (workflowId: string): string =>
   (workflowId.split('/').at(-1) ?? '').replaceAll(/[^A-Za-z0-9-]/g, '-').slice(0, 64);
+
+/**
+ * The folder of an audit's reports. Inventories may share a data folder, and schedules of the same name and time; no name
+ * of either has a `_`.
+ */
+export const auditFolder = (inventory: string, id: string): string => `${inventory}_${id}`;

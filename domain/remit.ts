@@ -15,8 +15,8 @@ export interface PolicyContext {
   approvers: readonly string[];
   /** Whether the remedy is one that the proved cause of each place names. */
   proved: boolean;
-  /** Automatic changes in progress, and those that ended lately. */
-  automatic: readonly Automatic[];
+  /** Automatic changes in progress, and those that ended lately; a text says why they are not known. */
+  automatic: readonly Automatic[] | string;
   /** Workflow id of the permit that the change which is judged has already. */
   permit?: string;
 }
@@ -97,12 +97,7 @@ function limitsOf(policy: Policy, rule: PolicyRule, plan: Plan, context: PolicyC
   if (!plan.reversible && !rule.irreversible) limits.push({ holds: false, says: 'it cannot be undone' });
   if (!proved && !rule.unproved)
     limits.push({ holds: false, says: 'somebody chose this remedy, and no proved cause names it' });
-  if (rule.approvals === 'none')
-    limits.push(
-      inProgress(rule, context),
-      budgetOf(rule, context.automatic, now),
-      breakerOf(policy, context.automatic, now, context.permit),
-    );
+  if (rule.approvals === 'none') limits.push(...ofEarlier(policy, rule, context));
   return limits;
 }
 
@@ -129,8 +124,18 @@ function standing(
   return { holds: true, says: `standing approval of ${names} until ${until}` };
 }
 
+/** Limits by what became of earlier automatic changes. Where that is not known, none of them holds. */
+function ofEarlier(policy: Policy, rule: PolicyRule, { automatic, now, permit }: PolicyContext): Limit[] {
+  if (typeof automatic === 'string') return [{ holds: false, says: automatic }];
+  return [
+    inProgress(rule, automatic, permit),
+    budgetOf(rule, automatic, now),
+    breakerOf(policy, automatic, now, permit),
+  ];
+}
+
 /** Says, and does not hold anybody up: a change waits for one of the rule's permits, and more than those there are not. */
-function inProgress({ name, atOnce }: PolicyRule, { automatic, permit }: PolicyContext): Limit {
+function inProgress({ name, atOnce }: PolicyRule, automatic: readonly Automatic[], permit: string | undefined): Limit {
   const others = automatic.filter((one) => one.rule === name && one.endedAt === undefined && one.permit !== permit);
   const held = permit === undefined ? '' : ', this one beside them';
   return { holds: true, says: `${others.length} of at most ${atOnce} automatic changes in progress${held}` };

@@ -1,8 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { reportOf } from '../activities/audit-report.ts';
+import { EvidenceStore } from '../activities/store.ts';
 import { fits } from '../domain/globs.ts';
-import { type AuditNode, type AuditRecord, type NodeValues, batchesOf } from '../domain/audit.ts';
+import { Inventory } from '../domain/inventory.ts';
+import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchesOf } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
+import { trendPlot } from '../domain/audit-plots.ts';
 import { Profile } from '../domain/audit-profile.ts';
 import { auditMarkdown, grouped, summaryOf } from '../domain/audit-report.ts';
 import { loadChecks, loadRunbook } from '../runbooks/load.ts';
@@ -92,6 +99,20 @@ describe('what an audit finds on a node', () => {
   ])('a previous audit at an uptime of %d s is told as "%s"', (uptime, ago) => {
     const [row] = judge({ n: values({ uptime: 3600, counters: { softnet_dropped: 3 } }) }, { n: earlier({ uptime }) });
     expect(row?.findings[0]?.says).toContain(ago);
+  });
+
+  test.each<[string, number, number, number, string[]]>([
+    ['a few hundred entries more within seconds', 10, 30_600, 30_485, []],
+    ['the same slope over a quarter of an hour', 900, 40_950, 30_600, ['conntrack-forecast']],
+    ['a few more just within a quarter of an hour', 890, 40_500, 31_000, []],
+    ['a tenth of the table more within seconds', 10, 42_000, 31_000, ['conntrack-forecast']],
+  ])('what a table does within a short time: %s', (_, seconds, count, old, checksOf) => {
+    const at = (uptime: number, nf_conntrack_count: number) => values({ uptime, settings: { nf_conntrack_count } });
+    expect(found(judge({ n: at(7200, count) }, { n: at(7200 - seconds, old) })[0])).toEqual(checksOf);
+    // The dashes of the plot say the same.
+    const plot = trendPlot([[0, old / 100_000], [seconds * 1000, count / 100_000]]); // prettier-ignore
+    expect(plot.includes('class="forecast"')).toBe(checksOf.length > 0);
+    expect(plot).not.toMatch(/NaN|Infinity/);
   });
 
   test('a single cut is no finding, however short ago the previous audit was', () => {
@@ -203,6 +224,25 @@ describe('reports', () => {
     const markdown = auditMarkdown(checks.checks, record);
     expect(markdown).toMatch(/gone \| &lt;img src=x onerror=alert\(1\)>"'\\\| \\\[a\\\]/);
     expect(markdown.startsWith('# Audit of i: 3 nodes: 2 in danger, 0 not as they should be, 1 could not be read, 0 fine')).toBe(true); // prettier-ignore
+  });
+
+  test('of two inventories are apart, though their audits and their data folder have the same name', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'undrop-t-reports-'));
+    const store = new EvidenceStore(join(data, 'evidence'));
+    const id = auditIdOf('audit/prod/hourly-2026-11-28T09:00:00Z');
+    const folders = ['prod', 'staging'].map(async (name) => {
+      const inventory = Inventory.parse({ name, nodes: { n: { shell: 'local', address: '::1' } } });
+      const deps = { inventory, checks, store, audits: join(data, 'audits') } as Parameters<typeof reportOf>[0];
+      const plan = { at: 0, nodes: [{ name: 'n', group: '' }], deadlineMs: 500 };
+      const input = { inventory: name, requester: 'alice', visible: false };
+      const read = (): Promise<never> => Promise.reject(new Error('there are no values'));
+      return (await reportOf(deps, { id, input, plan, batches: [], profiles: [], read })).report;
+    });
+    const reports = await Promise.all(folders);
+    expect(reports.map((folder) => basename(folder))).toEqual(['prod_hourly-2026-11-28T09-00-00Z', 'staging_hourly-2026-11-28T09-00-00Z']); // prettier-ignore
+    const of = (folder: string) => JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as AuditRecord;
+    expect(reports.map((folder) => of(folder).inventory)).toEqual(['prod', 'staging']);
+    rmSync(data, { recursive: true });
   });
 
   test('nodes that say the same are one line', () => {

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exitOf, followAudit, startAudit } from '../cli/auditing.ts';
 import { applySchedules } from '../cli/applying.ts';
@@ -12,6 +14,7 @@ import { Inventory } from '../domain/inventory.ts';
 import { evidenceStore } from '../worker/evidence.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { record, replayed } from './support/histories.ts';
+import { root } from './support/imports.ts';
 import { Namespaces, inside, real, sh } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Road } from './support/road.ts';
@@ -67,6 +70,7 @@ real(
   'ip',
   'sshd',
   'python3',
+  'unshare',
 )('an audit of real nodes', () => {
   beforeAll(async () => {
     road = new Road();
@@ -282,5 +286,28 @@ real(
       expect(command.stdout).toMatch(/Could not be read \(1\)\n {2}closed {2}ssh .*ECONNREFUSED/);
       expect(readFileSync(page, 'utf8')).toContain('<!doctype html>');
     });
+
+    test('the command with the worker on another machine: it says all that it knows, and where the rest is', () => {
+      const elsewhere = mkdtempSync(join(tmpdir(), 'undrop-t-elsewhere-'));
+      const page = join(elsewhere, 'page.html');
+      const env = { ...process.env, NODE_OPTIONS: '', NO_COLOR: '1', TEMPORAL_ADDRESS: road.engine.address, UNDROP_DATA: elsewhere }; // prettier-ignore
+      // The worker's reports are not in the files that the command sees.
+      const without = ['-m', 'sh', '-c', 'mount -t tmpfs none "$0" && exec "$@"', join(road.data, 'audits')];
+      const audit = (...words: string[]) => {
+        const all = ['audit', '--html', page, '-i', road.file(away.inventory), '--only', 'alpha', ...words];
+        return spawnSync('unshare', [...without, join(root, 'undrop'), ...all], { encoding: 'utf8', env });
+      };
+      const calm = audit();
+      expect(calm.status).toBe(3);
+      expect(calm.stdout).toMatch(/1 nodes: 0 in danger[^]*on the worker's machine:\nreport {2}\S+report\.html\n/);
+      expect(calm.stderr).toMatch(/page\.html was not written: the page is on the worker's machine/);
+      overflow(alpha());
+      const bad = audit('--json');
+      expect(bad.status).toBe(1);
+      expect(JSON.parse(bad.stdout)).toMatchObject({ nodes: 1, counts: { danger: 1 } });
+      expect(JSON.parse(bad.stdout)).not.toHaveProperty('rows');
+      expect(bad.stderr).toMatch(/the rows are on the worker's machine, in \S+\/report\.json\n.*was not written/);
+      rmSync(elsewhere, { recursive: true });
+    }, 60_000);
   });
 });

@@ -51,6 +51,11 @@ describe('help and exit codes', () => {
     [['diagnose', 'a->b', '--window', 'soon'], /--window takes 0.2 to 600 seconds/],
     [['diagnose', 'a->b', '-i', 'nowhere.yaml'], /there is no inventory nowhere.yaml; docs\/inventory.md/],
     [['plan', 'last', '--remedy', 'x'], /--remedy and --place go together/],
+    [
+      ['approve', 'last', '--digest', '3f9c2ab'],
+      /at least the first 12 digits of a digest, not "3f9c2ab"; nothing was decided/,
+    ],
+    [['reject', 'last', '--reason', 'no', '--digest', '3f9c2ab1e07'], /at least the first 12 digits/],
     [['runbook', 'test', 'CT-NONE'], /there is no cause CT-NONE/],
     [['policy', 'lint', 'nowhere.yaml'], /there is no policy nowhere.yaml/],
     [['policy', 'test', 'nowhere.yaml', '--at', 'soon'], /--at takes a moment such as/],

@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ofEntries } from '../activities/radius.ts';
+import type { Operation } from '../domain/operation.ts';
 import type { ClusterView, Plane, ServiceView } from '../domain/cluster.ts';
 import { parseTarget, textOf } from '../domain/cluster-target.ts';
 import type { Evidence } from '../domain/evidence.ts';
@@ -12,6 +14,22 @@ import { probeOf } from '../cluster/service.ts';
 import { TargetError } from '../domain/target.ts';
 import { healthyCluster, healthyPath, healthyPlane, healthySample } from '../runbooks/cases/healthy.ts';
 import { root } from './support/imports.ts';
+
+describe('whose entries are deleted', () => {
+  const evict = (destination: string): Operation => ({ kind: 'conntrack.evict', destination, destinationPort: 53, entries: 7 }); // prettier-ignore
+  const path = { ...healthyPath, service: { ...healthyPath.service, name: 'dns.shop' } };
+  const web = { service: 'web/api', nodes: new Set<string>(), addresses: new Set(['10.60.9.9:53']) };
+  const denied = { 'EndpointSlices of all namespaces': 'forbidden' };
+
+  test.each([
+    ['of the target', [evict('10.70.0.53')], [web], { flows: 7, services: ['shop/dns'] }],
+    ['of an endpoint', [evict('10.60.9.9')], [web], { flows: 7, services: ['web/api'] }],
+    ['of the target, which needs no list', [evict('10.70.0.53')], undefined, { flows: 7, services: ['shop/dns'] }],
+    ['not known without a list', [evict('10.70.0.53'), evict('10.60.9.9')], undefined, { flows: 14, services: [], unlisted: 'forbidden' }],
+  ])('%s', (_, operations, endpoints, expected) => {
+    expect(ofEntries(operations, { path }, endpoints, denied)).toEqual({ exact: true, ...expected });
+  }); // prettier-ignore
+});
 
 describe('what the application of a Service may be sent', () => {
   const port = { name: 'dns', port: 53, protocol: 'UDP' };

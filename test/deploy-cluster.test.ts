@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newKey, publicLine, sshKey } from '../activities/signature.ts';
-import { auditIdOf } from '../domain/audit.ts';
+import { auditFolder, auditIdOf } from '../domain/audit.ts';
 import { down, faultNamed, heal, inLab, inject, kubeconfig, kubectl, up } from '../lab/lab.ts';
 import { temporalBinary } from '../worker/binary.ts';
 import { buildMs, chart, helm } from './support/chart.ts';
@@ -202,7 +202,10 @@ real(
       status: 'completed',
       says: expect.stringMatching(/^2 nodes: .* 0 could not be read/),
     });
-    const page = inWorker('cat', `/var/lib/undrop/data/audits/${auditIdOf(done.id)}/report.html`);
+    const page = inWorker(
+      'cat',
+      `/var/lib/undrop/data/audits/${auditFolder('undrop', auditIdOf(done.id))}/report.html`,
+    );
     expect(page).toContain('<td>n1, n2</td>');
 
     install('upgrade', ...withWorker, ...withSchedule('nightly'));

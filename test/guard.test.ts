@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import type { Operation } from '../domain/operation.ts';
 import * as guard from '../nodes/operations/guard.ts';
 import { ProcessShell } from '../nodes/shells/process.ts';
@@ -78,6 +78,23 @@ real(
       expect(await guard.status(site, one.id)).toMatchObject({ state: 'confirmed' });
       await expect(guard.revert(site, one)).rejects.toThrow(/p1: the change is confirmed/);
       expect(await guard.revert(site, one, true)).toEqual({ state: 'reverted', proof: ['restored 0 4194304'] });
+      expect(value()).toBe(4_194_304);
+    });
+
+    test('is rolled back however long ago it was confirmed; what was put back is forgotten after a week', async () => {
+      const [kept, over, next] = [change(), change(), change()];
+      await guard.arm(site, over, 60, [sysctl(4_194_304, 8_388_608)]);
+      await guard.apply(site, over, 0);
+      await guard.revert(site, over);
+      await guard.arm(site, kept, 60, [sysctl(4_194_304, 8_388_608)]);
+      await guard.apply(site, kept, 0);
+      await guard.confirm(site, kept);
+      const longAgo = new Date(Date.now() - 30 * 86_400_000);
+      for (const { id } of [kept, over]) utimesSync(`${home}/${id}`, longAgo, longAgo);
+      await guard.arm(site, next, 60, [sysctl(8_388_608, 9_000_000)]);
+      await guard.revert(site, next);
+      expect(await guard.revert(site, over, true)).toEqual({ state: 'none', proof: [] });
+      expect(await guard.revert(site, kept, true)).toEqual({ state: 'reverted', proof: ['restored 0 4194304'] });
       expect(value()).toBe(4_194_304);
     });
 

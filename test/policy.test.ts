@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { Client } from '@temporalio/client';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Automatic, breakerOf, budgetOf } from '../domain/automatic.ts';
@@ -8,6 +9,7 @@ import { fits } from '../domain/globs.ts';
 import { type PolicyContext, judgePolicy, judgementText } from '../domain/remit.ts';
 import { isOpen } from '../domain/windows.ts';
 import { parseYaml } from '../domain/yaml.ts';
+import { ledgerOf } from '../worker/ledger.ts';
 import { root } from './support/imports.ts';
 
 const at = (text: string): number => Date.parse(text);
@@ -214,6 +216,40 @@ describe('budget and breaker count what was tried', () => {
     expect(used(change(5, 'reverted'), change(10, 'reverted'))).toBe(false);
     expect(used(change(5, 'reverted'), change(10, 'reverted', { rule: 'other' }))).toBe(true);
     expect(used(change(5, 'reverted'), change(61, 'reverted'))).toBe(true);
+  });
+});
+
+describe('the ledger', () => {
+  /** What the server lists, the newest first. */
+  const ledger = (list: () => Iterable<object>) => ledgerOf({ workflow: { list } } as unknown as Client, 'queue', 'i');
+  const permit = (rule: string, outcome: string, minutesAgo: number) => ({
+    workflowId: `permit/i/${rule}/0`,
+    memo: { outcome },
+    startTime: new Date(now - minutesAgo * 60_000),
+    closeTime: new Date(now - minutesAgo * 60_000 + 30_000),
+    parentExecution: { workflowId: 'change/i/n1' },
+  });
+  const rare = policyOf({ errorBudget: { failures: 1, perHours: 8760 } });
+
+  test('finds the failure of a rare rule behind all that a busy one has done', async () => {
+    const busy = Array.from({ length: 3_000 }, (_, index) => permit('busy', 'confirmed', index + 1));
+    const automatic = await ledger(() => [...busy, permit('offload', 'reverted', 3_001)]).automatic(0);
+    const judged = judgePolicy(rare, plan(), context({ automatic }));
+    expect(judged.approvals).toEqual(people);
+    expect(judged.against).toEqual(['1 failed changes of this rule in 8760 hours, the budget ends at 1']);
+    const without = await ledger(() => busy).automatic(0);
+    expect(judgePolicy(rare, plan(), context({ automatic: without })).approvals).toBe('standing');
+  });
+
+  test('knows no number where there is no end to them: then people decide, or nobody may', async () => {
+    const automatic = await ledger(function* () {
+      for (;;) yield permit('busy', 'confirmed', 1);
+    }).automatic(at('2026-11-01T00:00:00Z'));
+    const held = context({ automatic });
+    const judged = judgePolicy(rare, plan(), held);
+    expect(judged.approvals).toEqual(people);
+    expect(judged.against).toEqual([expect.stringMatching(/since 2026-11-01T00:00:00.000Z are too many to count/)]);
+    expect(judgePolicy(policyOf({ otherwise: 'refuse' }), plan(), held).approvals).toBe('refused');
   });
 });
 

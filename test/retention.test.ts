@@ -127,9 +127,11 @@ describe('a worker', () => {
     const began = Date.now();
     await start('remediate', '20261124-0912-ab3f01');
     await start('rollout', '20261124-0913-ab3f02');
-    await until('the runs are listed', async () => (await openRuns(client)).names.size > 1);
+    // Of two inventories, as the server names audits of schedules.
+    for (const name of ['a', 'b']) await start('audit', `${name}/hourly-2026-11-24T09:00:00Z`);
+    await until('the runs are listed', async () => (await openRuns(client)).names.size > 3);
     const open = await openRuns(client);
-    expect([...open.names].toSorted()).toEqual(['20261124-0912-ab3f01', '20261124-0913-ab3f02']);
+    expect([...open.names].toSorted()).toEqual(['20261124-0912-ab3f01', '20261124-0913-ab3f02', 'a_hourly-2026-11-24T09-00-00Z', 'b_hourly-2026-11-24T09-00-00Z']); // prettier-ignore
     expect(Math.abs(open.since - began)).toBeLessThan(5_000);
 
     const folder = join(road.data, 'runs', '20260924-0912-ab3f01');

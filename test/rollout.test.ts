@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Session } from '../cli/session.ts';
 import { ofRollout } from '../client/confirmed.ts';
@@ -131,6 +131,14 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
     const undo = commands.start(['rollback', name, '-i', road.file(inventory)]);
     expect(await undo.ended).toBe(0);
     expect(states()).toEqual(old);
+    // A node that knows nothing of the change, as after a boot, cannot say that it is undone.
+    const journal = result.rows.find(({ node }) => node === 'n7')?.changes[0]?.id ?? '';
+    rmSync(`/run/undrop/${journal}`, { recursive: true });
+    const again = commands.start(['rollback', name, '-i', road.file(inventory)]);
+    expect(await again.ended).toBe(3);
+    expect(again.stdout).toMatch(
+      /none +n7: its node has no journal of it, and nothing was undone: .*\n +it had set eth0: tx-checksum-ip-generic on -> off/,
+    );
     await cards('broken', ['n6']);
   });
 

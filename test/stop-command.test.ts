@@ -6,6 +6,7 @@ import type { temporal as api } from '@temporalio/proto';
 import { stringify } from 'yaml';
 import type { Session } from '../cli/session.ts';
 import { decide } from '../client/plans.ts';
+import { knownRuns } from '../client/runs.ts';
 import { newRun, startDiagnosis } from '../client/start.ts';
 import { currentStop, resumeEverything, stopEverything } from '../client/stop.ts';
 import { changeId } from '../domain/runs.ts';
@@ -150,6 +151,24 @@ real(
       expect(stopping.stdout).toMatch(/no worker for this inventory at .*`undrop worker`/);
       expect(stopping.stdout).toMatch(holds);
       expect(stopping.stdout).not.toContain('no node holds');
+    }, 60_000);
+
+    test('and no worker a cancel and a resume leave their word, and say that it is carried out later', async () => {
+      const waiting = await queued();
+      const run = waiting.workflowId.replace('diagnose/', '');
+      await until('it is listed', async () => (await knownRuns(session)).some((one) => one.run === run));
+      const cancelling = undrop('cancel', run);
+      expect(await cancelling.ended).toBe(3);
+      expect(cancelling.stdout).toMatch(
+        /^diagnose\/\S+: cancelled; it ends when a worker is there\nno worker for this inventory at .*only nodes' own timers/,
+      );
+      const { events = [] } = await waiting.fetchHistory();
+      expect(events?.some((event) => event.workflowExecutionCancelRequestedEventAttributes)).toBe(true);
+      const resuming = undrop('resume');
+      expect(await resuming.ended).toBe(3);
+      expect(resuming.stdout).toMatch(/^the stop is to end, .* begin after that\nno worker for this inventory at /);
+      expect(await currentStop(session)).toMatchObject({ reason });
+      await stopEverything(session, { by: 'erin', reason, at: Date.now() }, () => {});
     }, 60_000);
 
     test('a stop after a resume that no worker has heard of yet holds; before it, the first to stop is named', async () => {

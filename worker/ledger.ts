@@ -4,8 +4,11 @@ import type { Automatic } from '../domain/automatic.ts';
 import { isGone } from '../domain/errors.ts';
 import { stopId } from '../domain/stop.ts';
 
-/** More permits than that in a few days mean that the breaker has long decided. */
-const most = 500;
+/**
+ * So many are counted, and for so long. Each of them may be the failure that matters, so what lies beyond is not left out: then
+ * the number is not known.
+ */
+const most = { permits: 20_000, ms: 10_000 };
 
 /**
  * Automatic changes, as the server keeps them: each is a workflow `permit`, a child of its change, whose memo says how it ended.
@@ -18,6 +21,7 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
       const ended = `CloseTime > "${new Date(since).toISOString()}"`;
       const query = `WorkflowType = "permit" AND TaskQueue = "${taskQueue}" AND (ExecutionStatus = "Running" OR ${ended})`;
       const found: Automatic[] = [];
+      const until = Date.now() + most.ms;
       for await (const { workflowId, memo, startTime, closeTime, parentExecution } of workflow.list({ query })) {
         // Anybody may start a workflow of that name, and say that it went well: only a change has one as its child.
         const rule = /^permit\/[^/]+\/([^/]+)\/\d+$/.exec(workflowId)?.[1];
@@ -30,7 +34,8 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
           ...(closeTime && { endedAt: closeTime.getTime() }),
           ...(typeof outcome === 'string' && { outcome }),
         });
-        if (found.length >= most) break;
+        if (found.length > most.permits || Date.now() > until)
+          return `the automatic changes since ${new Date(since).toISOString()} are too many to count (${found.length} and more)`;
       }
       return found;
     },

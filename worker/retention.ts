@@ -2,7 +2,7 @@ import { mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { EvidenceStore } from '../activities/store.ts';
-import { auditIdOf } from '../domain/audit.ts';
+import { auditFolder, auditIdOf } from '../domain/audit.ts';
 import type { Inventory, Keep } from '../domain/inventory.ts';
 import { auditsFolder, dataFolder, evidenceFolder, runsFolder } from './paths.ts';
 
@@ -16,7 +16,7 @@ const clockMs = 3_600_000;
 export interface OpenRuns {
   /** When the first of them began, in milliseconds since the epoch; Infinity where there is none. */
   since: number;
-  /** Names of runs and audits. */
+  /** Names of their folders. */
   names: ReadonlySet<string>;
 }
 
@@ -98,9 +98,16 @@ export async function openRuns({ workflow }: Client): Promise<OpenRuns> {
     query: `ExecutionStatus = "Running" AND WorkflowType IN (${types})`,
   })) {
     since = Math.min(since, startTime.getTime());
-    names.add(auditIdOf(workflowId));
+    names.add(folderOf(workflowId));
   }
   return { since, names };
+}
+
+/** Where a workflow's reports are, below the folder of runs or of audits. */
+function folderOf(workflowId: string): string {
+  const [kind, inventory = ''] = workflowId.split('/');
+  const name = auditIdOf(workflowId);
+  return kind === 'audit' ? auditFolder(inventory, name) : name;
 }
 
 /**

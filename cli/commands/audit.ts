@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { AuditWords } from '../auditing.ts';
 import { inventoryOption, jsonOption, withSession } from '../command.ts';
-import { UserError, paint, print, printJson } from '../output.ts';
+import { complain, exit, paint, print, printJson } from '../output.ts';
 
 interface Options extends AuditWords {
   inventory?: string;
@@ -29,7 +29,8 @@ export const audit = auditOptions(
   .addHelpText(
     'after',
     `
-Exit codes: 0 no danger and every node was read; 1 nodes are in danger; 3 none is, but some could not be read.
+Exit codes: 0 no danger and every node was read; 1 nodes are in danger; 3 none is, but some could not be read,
+or the page of --html not be written.
 
 Examples:
   undrop audit
@@ -48,17 +49,27 @@ Examples:
         () => followAudit(handle, options.json === true),
         () => handle.cancel(),
       );
-      if (options.html !== undefined) await copyPage(result.report, options.html);
       const record = await recordOf(result);
       if (options.json) printJson({ ...result, rows: record?.rows });
       else (await import('../render/audit.ts')).printAudit(result, record, options.all);
+      if (options.json && !record) complain(`the rows are on the worker's machine, in ${result.report}/report.json`);
       process.exitCode = exitOf(result);
+      if (options.html === undefined || (await copied(result.report, options.html))) return;
+      // What was found says more than that a file is missing.
+      if (process.exitCode === exit.ok) process.exitCode = exit.failed;
     });
   });
 
-async function copyPage(report: string, file: string): Promise<void> {
-  const { copyFile } = await import('node:fs/promises');
-  await copyFile(`${report}/report.html`, file).catch((error: unknown) => {
-    throw new UserError(`${file} could not be written: ${error instanceof Error ? error.message : String(error)}`);
-  });
+/** Writes the page that the worker has made to a file. @returns whether it did; if not, it has said why */
+async function copied(report: string, file: string): Promise<boolean> {
+  const { readFile, writeFile } = await import('node:fs/promises');
+  const page = await readFile(`${report}/report.html`).catch((error: unknown) => textOf(error));
+  const why =
+    typeof page === 'string'
+      ? `the page is on the worker's machine, and cannot be read here: ${page}`
+      : await writeFile(file, page).then(() => undefined, textOf);
+  if (why !== undefined) complain(`${file} was not written: ${why}`);
+  return why === undefined;
 }
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -2,20 +2,33 @@ import { Command } from 'commander';
 import { isGone } from '../../domain/errors.ts';
 import { inventoryOption, runHelp, withSession } from '../command.ts';
 import { UserError, exit, print } from '../output.ts';
+import type { Session } from '../session.ts';
 
 export const cancel = new Command('cancel')
   .description('cancel a run: what is in progress ends, and a change that is not confirmed is put back')
   .argument('<run>', `${runHelp}, or of a rollout`)
   .addOption(inventoryOption())
-  .addHelpText('after', '\nExample:\n  undrop cancel last\n')
-  .action(async (text: string, { inventory }: { inventory?: string }) => {
-    await withSession(inventory, async (session) => {
-      const [{ findRunOrRollout }, { endOf }] = await Promise.all([
+  .addHelpText(
+    'after',
+    `
+With a Temporal server of your own and no worker the run ends when one is there: the exit code is 3 then. Until then only
+the nodes' own timers put back what is not confirmed.
+
+Example:
+  undrop cancel last
+`,
+  )
+  .action(async (text: string, { inventory: file }: { inventory?: string }) => {
+    const cancelRun = async (session: Session): Promise<void> => {
+      const [{ findRunOrRollout }, { endOf }, { hasWorker, withoutWorker }] = await Promise.all([
         import('../../client/rollouts.ts'),
         import('../../client/plans.ts'),
+        import('../../client/workers.ts'),
       ]);
+      const { engine, taskQueue } = session;
       const { name: run, rollout } = await findRunOrRollout(session, text);
-      const { client } = session.engine;
+      const { client } = engine;
+      const there = engine.embedded || (await hasWorker(engine, taskQueue));
       let cancelled = 0;
       for (const id of rollout ? [rollout.workflowId] : [`diagnose/${run}`, `remediate/${run}`]) {
         const handle = client.workflow.getHandle(id);
@@ -28,9 +41,13 @@ export const cancel = new Command('cancel')
         );
         if (!running) continue;
         await handle.cancel();
-        print(`${id}: ${await endOf(handle)}`);
+        print(`${id}: ${there ? await endOf(handle) : 'cancelled; it ends when a worker is there'}`);
         cancelled++;
       }
       if (cancelled === 0) throw new UserError(`nothing of ${run} is in progress`, exit.unchanged);
-    });
+      if (there) return;
+      print(`${withoutWorker(engine, taskQueue)}. Until then only nodes' own timers put back what is not confirmed`);
+      process.exitCode = exit.failed;
+    };
+    await withSession(file, cancelRun, 'sender');
   });

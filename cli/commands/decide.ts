@@ -46,6 +46,8 @@ export const reject = decision('reject')
   .action((run: string, options: Options) => decideOn(run, 'reject', options));
 
 async function decideOn(text: string, answer: 'approve' | 'reject', options: Options): Promise<void> {
+  if (options.digest !== undefined && !/^[0-9a-f]{12,64}$/.test(options.digest))
+    throw new UserError(`--digest takes at least the first 12 digits of a digest, not "${options.digest}"; nothing was decided`); // prettier-ignore
   await withSession(options.inventory, async (session) => {
     const [{ openBy }, plans, { signed: sign }, { interruptible }] = await Promise.all([
       import('../deciding.ts'),
@@ -54,9 +56,9 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
       import('../interrupt.ts'),
     ]);
     const { name, handle, digest, needs, show, follow } = await openBy(session, text);
-    if (options.digest !== undefined && (options.digest.length < 12 || !digest.startsWith(options.digest)))
+    if (options.digest !== undefined && !digest.startsWith(options.digest))
       throw new UserError(
-        `the plan is ${digest.slice(0, 12)}, not ${options.digest}; nothing was decided`,
+        `the plan is ${digest.slice(0, options.digest.length)}, not ${options.digest}; nothing was decided`,
         exit.unchanged,
       );
     if (answer === 'approve' && options.json && !options.yes)

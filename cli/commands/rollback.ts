@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { described } from '../../domain/operation.ts';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { UserError, exit, paint, print, printJson } from '../output.ts';
 
@@ -27,14 +28,16 @@ export const rollback = new Command('rollback')
           state: 'failed',
           proof: [error instanceof Error ? error.message : String(error)],
         }));
-        undone.push({ place: change.place, state, proof });
+        const set = state === 'none' ? (input.signed.plan.changes[input.index]?.operations ?? []).map(described) : [];
+        undone.push({ place: change.place, state, proof, ...(set.length > 0 && { set }) });
         if (json) continue;
         print(`${state === 'reverted' ? paint.green(state) : paint.yellow(state)}  ${change.place}: ${meaning(state)}`);
         for (const line of proof) print(`    ${paint.dim(state === 'failed' ? line : `read back: ${line}`)}`);
+        for (const line of set) print(`    ${paint.dim(`it had set ${line}`)}`);
       }
       if (json) printJson({ run, undone });
-      const failed = undone.some(({ state }) => state !== 'reverted' && state !== 'none');
-      process.exitCode = failed ? exit.failed : exit.ok;
+      // Nobody has read whether a change that its node knows nothing of is undone.
+      process.exitCode = undone.every(({ state }) => state === 'reverted') ? exit.ok : exit.failed;
     });
   });
 
@@ -42,6 +45,7 @@ const meaning = (state: string): string => {
   if (state === 'reverted') return 'every value is back and reads as before';
   if (state === 'conflict') return 'somebody else changed a value since; it was left alone';
   if (state === 'failed') return 'it could not be undone now';
-  if (state === 'none') return 'the node knows nothing of this change (it was booted, or undone already)';
+  if (state === 'none')
+    return 'its node has no journal of it, and nothing was undone: after a boot its values are the old ones, otherwise read them';
   return 'a value would not go back; see the journal on the node';
 };

@@ -76,17 +76,37 @@ Example:
 export const resume = new Command('resume')
   .description('let things go on after a stop')
   .addOption(inventoryOption())
+  .addHelpText(
+    'after',
+    `
+With a Temporal server of your own and no worker the stop ends when one is there: the exit code is 3 then.
+
+Example:
+  undrop resume
+`,
+  )
   .action(async ({ inventory: file }: Options) => {
     const inventory = await readInventory(file);
-    const [{ openSession }, { resumeEverything }, { whoami }] = await Promise.all([
-      import('../session.ts'),
-      import('../../client/stop.ts'),
-      import('../identity.ts'),
-    ]);
-    const session = await openSession(inventory);
+    const [{ openSession }, { currentStop, resumeEverything }, { hasWorker, withoutWorker }, { whoami }] =
+      await Promise.all([
+        import('../session.ts'),
+        import('../../client/stop.ts'),
+        import('../../client/workers.ts'),
+        import('../identity.ts'),
+      ]);
+    const session = await openSession(inventory, 'sender');
+    const { engine, taskQueue } = session;
     try {
       const was = await resumeEverything(session, await whoami(inventory));
-      print(was ? 'new runs can begin again; schedules that the stop had paused go on' : 'nothing was stopped');
+      if (!was) return print('nothing was stopped');
+      if (!(await currentStop(session)))
+        return print('new runs can begin again; schedules that the stop had paused go on');
+      const there = engine.embedded || (await hasWorker(engine, taskQueue));
+      print(
+        'the stop is to end, and schedules that it had paused go on; a worker ends it, and new runs begin after that',
+      );
+      if (!there) print(withoutWorker(engine, taskQueue));
+      process.exitCode = exit.failed;
     } finally {
       await session.close();
     }

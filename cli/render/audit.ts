@@ -32,6 +32,7 @@ export function printAudit(result: AuditResult, record: AuditRecord | undefined,
   const colour = counts.danger ? paint.red : unreachable.length || counts.drift ? paint.yellow : paint.green;
   print(`\n${colour(result.says)}`);
   for (const id of result.diagnoses) print(`${paint.dim('diagnosis')}  undrop show ${id.replace('diagnose/', '')}`);
+  if (!record) print(`${paint.dim('report')}  what was found, and on which nodes, is on the worker's machine:`);
   print(`${paint.dim('report')}  ${result.report}/report.html`);
 } // prettier-ignore
 

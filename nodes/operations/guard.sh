@@ -16,7 +16,7 @@ netns=$(readlink /proc/self/ns/net | tr -dc 0-9)
 lock=$home/lock-$netns
 owner=$home/owner-$netns
 dir=
-# Journals are kept so long for rollbacks and questions.
+# Journals of what was put back are kept so long for questions. All others stay until the boot: only they can undo.
 keep_days=7
 
 refuse() {
@@ -346,7 +346,7 @@ flock $patience 9 || {
 [ "$(cat "$dir/netns" 2>/dev/null || echo "$netns")" = "$netns" ] || refuse "this change is of another network namespace"
 case $verb in
   arm)
-    find "$home" -mindepth 1 -maxdepth 1 -type d -mtime +$keep_days ! -exec grep -qx armed '{}/state' ';' -exec rm -rf '{}' + 2>/dev/null
+    find "$home" -mindepth 1 -maxdepth 1 -type d -mtime +$keep_days ! -exec grep -qxE 'armed|confirmed|conflict|stuck' '{}/state' ';' -exec rm -rf '{}' + 2>/dev/null
     arm "$@"
     ;;
   apply)
