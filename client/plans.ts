@@ -28,7 +28,7 @@ export const progressOf = async <T = RemediateProgress>(handle: WorkflowHandle):
   return Promise.race([handle.query<T>('progress'), late]);
 };
 
-/** Waits for the plan. Undefined when the remediation ended without one. */
+/** Waits for the plan. Undefined when the remediation ended without one. @throws UserError with the reason when it failed */
 export async function awaitPlan(handle: WorkflowHandle, waits = (): void => {}): Promise<SignedPlan | undefined> {
   for (;;) {
     const { phase, signed } = await progressOf(handle);
@@ -36,11 +36,14 @@ export async function awaitPlan(handle: WorkflowHandle, waits = (): void => {}):
     if (signed && digestOf(signed.plan) !== signed.digest)
       throw new UserError('the plan is not the one that its digest names; do not decide on it', exit.failed);
     if (phase !== 'planning') return signed;
-    if ((await handle.describe()).status.name !== 'RUNNING') return undefined;
+    if ((await handle.describe()).status.name !== 'RUNNING') return withoutPlan(handle);
     waits();
     await sleep(pollMs);
   }
 }
+
+const withoutPlan = async (handle: WorkflowHandle): Promise<undefined> =>
+  handle.result().then(() => undefined, (error: unknown) => { throw failureOf(error); }); // prettier-ignore
 
 /** What the server says of an Update that no workflow has looked at: it came while the plan was ending. */
 const unseen = /wasn't processed by worker/;

@@ -99,6 +99,7 @@ async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage>
   const known = await remediationOf(gateway, run);
   if (!known) return {};
   const { inventory } = gateway;
+  if (known.failed !== undefined) return { remediation: `no plan to decide on: ${known.failed}` };
   if (known.result) {
     const { signed, decisions, changes, outcome, says, judged } = known.result;
     if (!signed) return { remediation: says };

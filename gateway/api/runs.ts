@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { diagnosisOf, knownRuns, remediationOf } from '../../client/runs.ts';
+import { diagnosisOf, endedAs, knownRuns, remediationOf } from '../../client/runs.ts';
 import { newRun, startDiagnosis } from '../../client/start.ts';
 import type { RemediateProgress } from '../../domain/runs.ts';
 import { progressWithin } from '../asking.ts';
@@ -74,7 +74,7 @@ export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): v
       const [diagnosis, remediation] = [await diagnosisOf(gateway, run), await remediationOf(gateway, run)];
       const plan = remediation?.open
         ? ((await progressWithin<RemediateProgress>(gateway, `remediate/${run}`)) ?? { phase: 'no worker answers' })
-        : remediation?.result;
+        : remediation && endedAs(remediation);
       return { run, state: page.state, diagnosis, ...(plan && { remediation: plan }) };
     },
   );
