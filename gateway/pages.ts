@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { diagnosisOf, remediationOf } from '../client/runs.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
-import { isGone } from '../domain/errors.ts';
+import { innermost, isGone } from '../domain/errors.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { Judgement } from '../domain/remit.ts';
@@ -65,7 +65,7 @@ export async function askedRun(gateway: Gateway, run: string): Promise<RunPage |
     return { ...base, state, steps: progress?.steps ?? [], moving: true };
   }
   if (described.status.name !== 'COMPLETED') {
-    const why = await diagnosisOf(gateway, run).then(() => undefined, String);
+    const why = await diagnosisOf(gateway, run).then(() => undefined, innermost);
     return { ...base, ...(why !== undefined && { says: why }) };
   }
   const done = await diagnosisOf(gateway, run);

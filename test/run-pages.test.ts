@@ -97,4 +97,12 @@ real('ip', 'sysctl')('runs as people and programs see them', () => {
     expect(await approved.ended).toBe(4);
     expect(approved.stderr).toMatch(/has no plan to decide on: everything was stopped by dora/);
   }, 120_000);
+
+  test('a run that failed is shown with its reason', async () => {
+    const { json: started } = await api('runs', { target: 'alpha->nowhere', windowSeconds: 1 });
+    const run = String(started['run']);
+    await expect(session.engine.client.workflow.getHandle(`diagnose/${run}`).result()).rejects.toThrow();
+    const says = expect.stringContaining('the inventory has no "nowhere"');
+    expect(await api(`runs/${run}`)).toEqual({ status: 200, json: { run, state: 'failed', says, steps: [] } });
+  }, 60_000);
 });
