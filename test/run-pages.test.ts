@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import type { Session } from '../cli/session.ts';
 import { resumeEverything, stopEverything } from '../client/stop.ts';
+import { newRun } from '../client/start.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseResult } from '../domain/runs.ts';
 import type { Serving } from '../gateway/serve.ts';
@@ -105,4 +106,25 @@ real('ip', 'sysctl')('runs as people and programs see them', () => {
     const says = expect.stringContaining('the inventory has no "nowhere"');
     expect(await api(`runs/${run}`)).toEqual({ status: 200, json: { run, state: 'failed', says, steps: [] } });
   }, 60_000);
+
+  test('who may something with a run may that with the path that it has looked at, whatever was asked for', async () => {
+    const begun = async (target: string): Promise<string> => {
+      const run = newRun();
+      await session.engine.client.workflow.execute('diagnose', {
+        workflowId: `diagnose/${run}`,
+        taskQueue: session.taskQueue,
+        args: [{ inventory: session.inventory.name, target, requester: 'alert', windowMs: 500, propose: false, visible: false }],
+        memo: { target: noted },
+      }).catch(() => {}); // prettier-ignore
+      return run;
+    };
+    const seen = async (visit: Visit, run: string): Promise<number> => {
+      await visit.goes(`/runs/${run}`);
+      return visit.status;
+    };
+    const [other, same] = [await begun(pair.target), await begun(noted)];
+    expect(await seen(visits.bob, same)).toBe(200);
+    expect(await seen(visits.bob, other)).toBe(404);
+    expect(await seen(visits.alice, other)).toBe(200);
+  }, 90_000);
 });
