@@ -1,6 +1,7 @@
 import { sign } from '../activities/signature.ts';
 import { UserError } from '../client/errors.ts';
 import { decide } from '../client/plans.ts';
+import { mostReason, plainText } from '../domain/plain-text.ts';
 import type { Gateway } from './gateway.ts';
 import { type Principal, mayAll } from './people/roles.ts';
 import type { Asked } from './view.ts';
@@ -38,7 +39,8 @@ export async function decideFor(
     // Who may decide is known from what it works on; without that nothing is signed.
     if (!plan)
       return { status: 409, why: 'there is no plan that can be looked at now, so nothing was decided: try again' };
-    const said = { digest, decision, reason: reason.slice(0, 1000), principal: who.name, via: config.name };
+    // What is signed is what everybody reads later, as it is read everywhere.
+    const said = { digest, decision, reason: plainText(reason, mostReason), principal: who.name, via: config.name };
     try {
       await decide(engine.client.workflow.getHandle(workflowId), sign(workflowId, said, key));
       return undefined;

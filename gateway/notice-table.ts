@@ -15,9 +15,15 @@ export async function keep(database: Database, doors: readonly string[], notice:
       // Another gateway may have told of its end meanwhile: buttons that come after that would stay.
       `insert into undrop_notice (id, event, body) select $1, $2, $3::jsonb
        where not exists (select 1 from undrop_notice where id = replace($1, '.waiting ', '.ended ')) on conflict (id) do nothing`,
-      [`${door} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, JSON.stringify(notice)],
+      [`${door} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, storable(notice)],
     );
 }
+
+/** As JSON that a database takes: a decision may have come by a bare signal, and a jsonb has no NUL and no half of a pair. */
+const storable = (notice: Notice): string =>
+  JSON.stringify(notice, (_, value: unknown) =>
+    typeof value === 'string' ? value.replaceAll('\0', '\ufffd').toWellFormed() : value,
+  );
 
 /** Those of the executions of which there is a notice that they wait, for every door. */
 export async function toldWaiting(

@@ -10,6 +10,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { UserError } from '../../client/errors.ts';
 import { decide } from '../../client/plans.ts';
+import { mostReason, plainText } from '../../domain/plain-text.ts';
 import { runName } from '../../domain/runs.ts';
 import { type Kind, finders } from '../decisions.ts';
 import type { Gateway } from '../gateway.ts';
@@ -31,11 +32,17 @@ export const errors = { 401: Failure, 403: Failure, 404: Failure };
 /** How many of a list. */
 export const Most = z.object({ most: z.coerce.number().int().min(1).max(500).default(50) });
 
+/** Nothing can be taken out of it here, as it is signed so; how many spaces there are harms nobody. */
+const line = (max: number) => {
+  const plain = (text: string): boolean => plainText(text, max) === text.replace(/ +/g, ' ').trim();
+  return z.string().max(max).refine(plain, 'not one line of plain text');
+};
+
 export const Decision = z.strictObject({
   digest: z.string().length(64),
   decision: z.enum(['approve', 'reject']),
-  principal: z.string().min(1).max(100),
-  reason: z.string().max(1000).default(''),
+  principal: line(100).min(1),
+  reason: line(mostReason).default('').describe('one line of plain text, without control characters'),
   signature: z.string().max(4000).describe('base64, by the ssh key that the inventory has for the principal'),
 });
 export const decided = { 200: z.object({ recorded: z.literal(true) }), 409: Failure, ...errors };

@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { newKey, publicLine, sshKey } from '../activities/signature.ts';
+import type { Session } from '../cli/session.ts';
+import type { Decision } from '../domain/approval.ts';
+import { Inventory } from '../domain/inventory.ts';
+import type { DiagnoseResult, RemediateResult } from '../domain/runs.ts';
+import type { Serving } from '../gateway/serve.ts';
+import { type Command, Commands } from './support/commands.ts';
+import { callApi, openGateway } from './support/gateway.ts';
+import { Namespaces, real } from './support/machine.ts';
+import { Pair } from './support/pair.ts';
+import { Provider } from './support/people.ts';
+import { freePort } from './support/port.ts';
+import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
+import { Listener } from './support/slack.ts';
+import { until } from './support/until.ts';
+import { Visit } from './support/visit.ts';
+
+const alice = new Person('alice');
+const token = randomUUID();
+const webhookSecret = `whsec_${Buffer.from(randomUUID()).toString('base64')}`;
+/** Carol decides with the command, and her own key. */
+const carols = newKey();
+const listener = new Listener();
+const namespaces = new Namespaces();
+const commands = new Commands();
+const provider = new Provider({ alice: [] });
+
+const configText = (url: string, port: number, hook: string): string => `
+listen: { port: ${port} }
+url: ${url}
+oidc: { issuer: '${provider.issuer}', clientId: undrop, clientSecret: { env: UNDROP_T_CLIENT } }
+people: [{ name: alice, oidc: alice }]
+notify: [{ url: '${hook}hook', secret: { env: UNDROP_T_WEBHOOK } }]
+machines: [{ name: pipeline, tokens: [{ env: UNDROP_T_API }] }]
+roles:
+  - { role: approve, who: [alice] }
+  - { role: start, who: [pipeline] }
+`;
+
+let road: Road;
+let session: Session;
+let gateway: Serving;
+let pair: Pair;
+let diagnosis: DiagnoseResult;
+let visit: Visit;
+
+const api = async <T = Record<string, unknown>>(path: string, body?: object) => callApi<T>(gateway, token, path, body);
+const undrop = (...words: string[]): Command => commands.start([...words, '-i', road.file(session.inventory)]);
+real('ip', 'sysctl')('what people hand in', () => {
+  beforeAll(async () => {
+    road = new Road();
+    await road.open();
+    pair = await Pair.make(namespaces, 'hands');
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    provider.redirects.push(`${url}/callback`);
+    await provider.open();
+    Object.assign(process.env, {
+      UNDROP_T_API: token,
+      UNDROP_T_WEBHOOK: webhookSecret,
+      UNDROP_T_CLIENT: provider.secret,
+    });
+    const { approvers, ...rules } = approvalBy([alice]);
+    const carol = { name: 'carol', key: publicLine(sshKey(carols)) };
+    const inventory = Inventory.parse({ ...pair.inventory, approval: { ...rules, approvers: [...approvers, carol] } });
+    ({ gateway, session } = await openGateway(road, configText(url, port, await listener.open()), inventory));
+    await pair.break();
+    diagnosis = await diagnosed(session, pair.target);
+    visit = new Visit(gateway.address);
+    await visit.signIn('/', 'alice');
+  }, 120_000);
+  afterAll(async () => {
+    await commands.end();
+    await gateway?.close();
+    await provider.close();
+    await listener.close();
+    await road.close();
+    namespaces.remove();
+  }, 60_000);
+
+  test('what people write beside a decision is one plain line by every door, and silences no end', async () => {
+    const { run } = diagnosis;
+    const path = `runs/${run}/decide`;
+    const hostile = 'no\u0000t \u001b[31mdu\ud800ring\nthe sale ';
+    const plain = expect.stringMatching(/^not during the sale$/);
+    const told = (digest: string): string[] =>
+      (listener.told(webhookSecret) as { type: string; data: { plan: string; decisions?: string[] } }[])
+        .filter(({ type, data }) => type === 'plan.ended' && data.plan === digest)
+        .flatMap(({ data }) => data.decisions ?? []);
+    const ended = async (
+      by: (id: string, digest: string) => Promise<unknown>,
+    ): Promise<RemediateResult & { digest: string }> => {
+      const { handle, signed } = await planned(session, diagnosis);
+      await by(handle.workflowId, signed.digest);
+      const result = (await handle.result()) as RemediateResult;
+      await until('its end is told', () => told(signed.digest).length > 0, 20_000);
+      return { ...result, digest: signed.digest };
+    };
+    const rejects = (id: string, digest: string, reason: string): Decision =>
+      alice.decides(id, digest, { decision: 'reject', reason });
+
+    const byPage = await ended(async () => {
+      await visit.goes(`/${path.replace('/decide', '')}`);
+      const { status } = await visit.sends(`/${path}`, {
+        ...visit.form(),
+        decision: 'reject',
+        reason: hostile,
+      });
+      expect(status).toBe(303);
+    });
+    // A form carries no half of a pair: the browser makes another character of it.
+    expect(byPage.decisions).toMatchObject([
+      { principal: 'alice', reason: expect.stringMatching(/^not du\ufffdring the sale$/) },
+    ]);
+
+    const byApi = await ended(async (id, digest) => {
+      for (const wrong of ['no\u0000', 'n\ud800o', 'no\nway', '\u001b[31mno'])
+        expect((await api(path, rejects(id, digest, wrong))).status).toBe(400);
+      expect((await api(path, rejects(id, digest, 'not  during the sale '))).status).toBe(200);
+    });
+    expect(byApi.says).toBe('alice rejected it: not  during the sale ');
+
+    const byCommand = await ended(async () => {
+      writeFileSync(join(road.data, 'carol'), carols, { mode: 0o600 });
+      const command = undrop(
+        'reject',
+        run,
+        '--key',
+        join(road.data, 'carol'),
+        '--reason',
+        hostile.replaceAll(/[\u0000\ud800]/g, ''),
+      );
+      expect(await command.ended).toBe(0);
+    });
+    expect(byCommand.decisions).toMatchObject([{ principal: 'carol', reason: plain }]);
+
+    const bySignal = await ended(async (id, digest) =>
+      session.engine.client.workflow.getHandle(id).signal('decision', rejects(id, digest, hostile)),
+    );
+    expect(bySignal.outcome).toBe('rejected');
+    expect(told(bySignal.digest)).toEqual([expect.stringContaining('alice: reject, "no\ufffdt')]);
+  }, 120_000);
+});
