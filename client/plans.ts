@@ -48,13 +48,21 @@ const withoutPlan = async (handle: WorkflowHandle): Promise<undefined> =>
 /** What the server says of an Update that no workflow has looked at: it came while the plan was ending. */
 const unseen = /wasn't processed by worker/;
 
-/** Sends a signed decision. @throws UserError with the reason when it does not count */
-export async function decide(handle: WorkflowHandle, decision: Decision, mayAskAgain = true): Promise<void> {
-  const late = sleep(answerMs, undefined, { ref: false }).then(() => {
-    throw new UserError(
-      'no worker answers for this plan. The decision was sent and counts as soon as one does (`undrop worker`); `undrop cancel` closes the plan',
+/** A decision was sent, and nobody has said yet whether it counts. */
+export class HandedOver extends UserError {
+  constructor() {
+    super(
+      'the decision was handed over, and it is not yet known whether it counts: no worker answers for this plan. ' +
+        'That is decided as soon as one does (`undrop worker`); `undrop show` tells it then, and `undrop cancel` closes the plan',
       exit.failed,
     );
+  }
+}
+
+/** Sends a signed decision. @throws UserError with the reason when it does not count, HandedOver when nobody says so in time */
+export async function decide(handle: WorkflowHandle, decision: Decision, mayAskAgain = true): Promise<void> {
+  const late = sleep(answerMs, undefined, { ref: false }).then((): never => {
+    throw new HandedOver();
   });
   try {
     await Promise.race([handle.executeUpdate('decide', { args: [decision] }), late]);

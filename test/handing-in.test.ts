@@ -4,10 +4,16 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { newKey, publicLine, sshKey } from '../activities/signature.ts';
 import type { Session } from '../cli/session.ts';
+import { decide } from '../client/plans.ts';
 import type { Decision } from '../domain/approval.ts';
 import { Inventory } from '../domain/inventory.ts';
 import type { DiagnoseResult, RemediateResult } from '../domain/runs.ts';
+import { parseConfig } from '../gateway/config.ts';
+import { decideFor } from '../gateway/decide.ts';
+import type { Gateway } from '../gateway/gateway.ts';
+import { Metrics } from '../gateway/metrics.ts';
 import type { Serving } from '../gateway/serve.ts';
+import type { Asked } from '../gateway/view.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { callApi, openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
@@ -47,9 +53,17 @@ let gateway: Serving;
 let pair: Pair;
 let diagnosis: DiagnoseResult;
 let visit: Visit;
+let text: string;
+let worker: Command;
 
 const api = async <T = Record<string, unknown>>(path: string, body?: object) => callApi<T>(gateway, token, path, body);
 const undrop = (...words: string[]): Command => commands.start([...words, '-i', road.file(session.inventory)]);
+const working = async (): Promise<Command> => {
+  const started = undrop('worker');
+  await started.says('working on');
+  return started;
+};
+
 real('ip', 'sysctl')('what people hand in', () => {
   beforeAll(async () => {
     road = new Road();
@@ -67,7 +81,10 @@ real('ip', 'sysctl')('what people hand in', () => {
     const { approvers, ...rules } = approvalBy([alice]);
     const carol = { name: 'carol', key: publicLine(sshKey(carols)) };
     const inventory = Inventory.parse({ ...pair.inventory, approval: { ...rules, approvers: [...approvers, carol] } });
-    ({ gateway, session } = await openGateway(road, configText(url, port, await listener.open()), inventory));
+    text = configText(url, port, await listener.open());
+    ({ gateway, session } = await openGateway(road, text, inventory, { work: false }));
+    // A process of its own, which can be killed.
+    worker = await working();
     await pair.break();
     diagnosis = await diagnosed(session, pair.target);
     visit = new Visit(gateway.address);
@@ -143,5 +160,36 @@ real('ip', 'sysctl')('what people hand in', () => {
     );
     expect(bySignal.outcome).toBe('rejected');
     expect(told(bySignal.digest)).toEqual([expect.stringContaining('alice: reject, "no\ufffdt')]);
+  }, 120_000);
+
+  test('what no worker looks at in time is handed over, which is not the same as refused: it counts later', async () => {
+    const { handle, signed } = await planned(session, diagnosis);
+    const path = `runs/${diagnosis.run}/decide`;
+    const metrics = async (): Promise<string> => (await fetch(`${gateway.address}/metrics`)).text();
+    worker.kill('SIGKILL');
+    await worker.ended;
+    const decision = alice.decides(handle.workflowId, signed.digest, { decision: 'reject', reason: 'not now' });
+    const says = expect.stringMatching(/handed over, and it is not yet known whether it counts: no worker answers/);
+    const own = { config: parseConfig(text, 'gateway.yaml'), key: sshKey(newKey()), engine: session.engine, metrics: new Metrics(async () => 0), log: { warn() {}, info() {} } }; // prettier-ignore
+    const asked = { path: '', workflowId: handle.workflowId, targets: [pair.target], moving: false, plan: {} };
+    const who = { name: alice.name, kind: 'person', groups: [] } as const;
+    const said = { digest: signed.digest, decision: 'reject', reason: 'not now' } as const;
+    const [byApi, byPage, byCommand] = await Promise.all([
+      api(path, decision),
+      decideFor(own as unknown as Gateway, 'page', who, asked as unknown as Asked, said),
+      decide(handle, alice.decides(handle.workflowId, signed.digest, { decision: 'reject', reason: 'a copy' })).catch((error: unknown) => error), // prettier-ignore
+    ]);
+    expect(byApi).toEqual({ status: 202, json: { recorded: false, says } });
+    expect(byPage).toEqual({ status: 202, why: says, open: true });
+    expect(byCommand).toMatchObject({ message: says, code: 3 });
+    expect(await metrics()).toMatch(/undrop_decisions_total\{door="api",counted="unknown"\} 1\n/);
+
+    worker = await working();
+    const { decisions } = (await handle.result()) as RemediateResult;
+    expect(decisions.filter(({ refused }) => refused === undefined)).toMatchObject([{ principal: 'alice' }]);
+    const before = Number(/door="api",counted="no"\} (\d+)/.exec(await metrics())?.[1] ?? 0);
+    expect((await api(path, decision)).status).toBe(409);
+    expect((await api('runs/20260101-0000-nobody/decide', decision)).status).toBe(404);
+    expect(await metrics()).toContain(`undrop_decisions_total{door="api",counted="no"} ${before + 2}\n`);
   }, 120_000);
 });

@@ -91,6 +91,6 @@ export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): v
         response: decided,
       },
     },
-    async (request) => callers.handIn(request, 'runs', request.params.run, request.body),
+    async (request, reply) => callers.handIn(request, reply, 'runs', request.params.run, request.body),
   );
 }
