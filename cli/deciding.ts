@@ -51,6 +51,11 @@ async function openRollout(session: Session, name: string, handle: WorkflowHandl
 async function openPlan(session: Session, run: string): Promise<Open> {
   const known = await remediationOf(session, run);
   if (!known) throw new UserError(`run ${run} has no plan; \`undrop plan ${run}\` makes one`);
+  if (known.failed !== undefined)
+    throw new UserError(
+      `run ${run} has no plan to decide on: ${known.failed}; \`undrop plan ${run}\` makes one`,
+      exit.unchanged,
+    );
   const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
   const signed = known.open
     ? await awaitPlan(handle, () => progress('  reading before-values …'))

@@ -28,7 +28,7 @@ export const progressOf = async <T = RemediateProgress>(handle: WorkflowHandle):
   return Promise.race([handle.query<T>('progress'), late]);
 };
 
-/** Waits for the plan. Undefined when the remediation ended without one. */
+/** Waits for the plan. Undefined when the remediation ended without one. @throws UserError with the reason when it failed */
 export async function awaitPlan(handle: WorkflowHandle, waits = (): void => {}): Promise<SignedPlan | undefined> {
   for (;;) {
     const { phase, signed } = await progressOf(handle);
@@ -36,22 +36,33 @@ export async function awaitPlan(handle: WorkflowHandle, waits = (): void => {}):
     if (signed && digestOf(signed.plan) !== signed.digest)
       throw new UserError('the plan is not the one that its digest names; do not decide on it', exit.failed);
     if (phase !== 'planning') return signed;
-    if ((await handle.describe()).status.name !== 'RUNNING') return undefined;
+    if ((await handle.describe()).status.name !== 'RUNNING') return withoutPlan(handle);
     waits();
     await sleep(pollMs);
   }
 }
 
+const withoutPlan = async (handle: WorkflowHandle): Promise<undefined> =>
+  handle.result().then(() => undefined, (error: unknown) => { throw failureOf(error); }); // prettier-ignore
+
 /** What the server says of an Update that no workflow has looked at: it came while the plan was ending. */
 const unseen = /wasn't processed by worker/;
 
-/** Sends a signed decision. @throws UserError with the reason when it does not count */
-export async function decide(handle: WorkflowHandle, decision: Decision, mayAskAgain = true): Promise<void> {
-  const late = sleep(answerMs, undefined, { ref: false }).then(() => {
-    throw new UserError(
-      'no worker answers for this plan. The decision was sent and counts as soon as one does (`undrop worker`); `undrop cancel` closes the plan',
+/** A decision was sent, and nobody has said yet whether it counts. */
+export class HandedOver extends UserError {
+  constructor() {
+    super(
+      'the decision was handed over, and it is not yet known whether it counts: no worker answers for this plan. ' +
+        'That is decided as soon as one does (`undrop worker`); `undrop show` tells it then, and `undrop cancel` closes the plan',
       exit.failed,
     );
+  }
+}
+
+/** Sends a signed decision. @throws UserError with the reason when it does not count, HandedOver when nobody says so in time */
+export async function decide(handle: WorkflowHandle, decision: Decision, mayAskAgain = true): Promise<void> {
+  const late = sleep(answerMs, undefined, { ref: false }).then((): never => {
+    throw new HandedOver();
   });
   try {
     await Promise.race([handle.executeUpdate('decide', { args: [decision] }), late]);

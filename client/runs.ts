@@ -1,5 +1,5 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { isGone } from '../domain/errors.ts';
+import { isEnded, isGone } from '../domain/errors.ts';
 import { type DiagnoseResult, type RemediateResult, runName } from '../domain/runs.ts';
 import type { Conclusion } from '../domain/verdict.ts';
 import { evidenceStore } from '../worker/evidence.ts';
@@ -89,11 +89,16 @@ export async function endedRemediations({ engine }: Reach, run: string): Promise
   return results.toSorted((a, b) => b.at.getTime() - a.at.getTime()).map(({ result }) => result);
 }
 
-/** The newest remediation of a run: still open, ended with its result, or none was ever started. */
-export async function remediationOf(
-  { engine }: Reach,
-  run: string,
-): Promise<{ open: boolean; result?: RemediateResult } | undefined> {
+/** The newest remediation of a run. */
+export interface KnownRemediation {
+  open: boolean;
+  result?: RemediateResult;
+  /** Why it ended without a result: it was refused while everything was stopped, say, or terminated. */
+  failed?: string;
+}
+
+/** The newest remediation of a run; undefined where none was ever started. */
+export async function remediationOf({ engine }: Reach, run: string): Promise<KnownRemediation | undefined> {
   const handle = engine.client.workflow.getHandle(`remediate/${run}`);
   try {
     const { status } = await handle.describe();
@@ -101,6 +106,15 @@ export async function remediationOf(
     return { open: false, result: (await handle.result()) as RemediateResult };
   } catch (error) {
     if (isGone(error)) return undefined;
+    // What became of the plan hides nothing of what the run has found.
+    if (isEnded(error)) return { open: false, failed: failureOf(error).message };
     throw failureOf(error);
   }
 }
+
+/** How one has ended, as programs are told of it: one that failed in the words of one that has a result. */
+export const endedAs = ({
+  result,
+  failed,
+}: KnownRemediation): RemediateResult | Pick<RemediateResult, 'outcome' | 'says'> | undefined =>
+  result ?? (failed === undefined ? undefined : { outcome: 'failed', says: failed });

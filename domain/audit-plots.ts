@@ -35,7 +35,7 @@ export function stripPlot(dots: readonly Dot[], unit: string): string {
 } // prettier-ignore
 
 /** Audits closer together show what comes and goes; only more than this share of the table in between leads somewhere. */
-const near = { ms: 900_000, share: 0.1 };
+const near = { ms: 720_000, share: 0.1 };
 
 /** The fill of one node's table over the last audits, and where its last slope leads. Points are [ms, share of the table]. */
 export function trendPlot(points: readonly (readonly [number, number])[]): string {

@@ -1,3 +1,6 @@
+/** Characters of a reason that people give for a decision. */
+export const mostReason = 1000;
+
 /**
  * Text from outside as one harmless line: terminal escapes, control characters and what turns the direction of writing
  * are gone, and what is longer than `max` is cut with an ellipsis. Never executable, but still a stranger's words.

@@ -42,6 +42,8 @@ const schema = `do $$ begin
     ref jsonb
   );
   alter table undrop_notice add column if not exists claimed timestamptz;
+  create index if not exists undrop_notice_execution on undrop_notice ((body->>'execution'));
+  create index if not exists undrop_notice_open on undrop_notice (due) where sent is null;
   create table if not exists undrop_look (
     id text primary key,
     since timestamptz not null

@@ -44,8 +44,8 @@ export function decisions(app: FastifyInstance, gateway: Gateway, kind: Kind): v
     const back = `/${kind}/${name}`;
     const field = (of: string): string => textOf(request.body, of);
     const [digest, decision] = [field('digest'), field('decision')];
-    const refuse = (status: number, says: string) =>
-      visitor.message(status, 'Nothing was decided', `${says}.`, encodeURI(back));
+    const refuse = (status: number, says: string, title = 'Nothing was decided') =>
+      visitor.message(status, title, `${says}.`, encodeURI(back));
     if (!sessions.formIs(visitor.session, about(back, digest), field('token'))) {
       gateway.metrics.decisions.inc({ door: 'page', counted: 'no' });
       log.warn({ of: back, person: who.name }, 'a form of another session or plan was refused');
@@ -54,7 +54,8 @@ export function decisions(app: FastifyInstance, gateway: Gateway, kind: Kind): v
     if (decision !== 'approve' && decision !== 'reject') return refuse(400, 'Neither approve nor reject was chosen');
     const found = await finders[kind](gateway, name);
     const refused = await decideFor(gateway, 'page', who, found, { digest, decision, reason: field('reason') });
-    return refused ? refuse(refused.status, refused.why) : reply.redirect(back, 303);
+    if (!refused) return reply.redirect(back, 303);
+    return refuse(refused.status, refused.why, refused.open && 'It is not known yet whether it counts');
   });
 }
 

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isGrpcServiceError } from '@temporalio/client';
 import { type Reach, taskTimeout } from '../client/start.ts';
-import { isGone } from '../domain/errors.ts';
+import { innermost, isGone } from '../domain/errors.ts';
 import { type IncidentInput, type News, incidentId, open } from '../domain/incident.ts';
+import { plainText } from '../domain/plain-text.ts';
 import { Batches } from './batches.ts';
 import type { Inbox, Stored } from './inbox.ts';
 
@@ -41,10 +43,14 @@ export class Carrier {
     apartMs,
   );
 
-  constructor(reach: Reach, inbox: Inbox, opening: Opening) {
+  private readonly says: (what: string) => void;
+
+  /** @param says is told what Temporal refuses for good, and nobody will ever be told of */
+  constructor(reach: Reach, inbox: Inbox, opening: Opening, says: (what: string) => void) {
     this.reach = reach;
     this.inbox = inbox;
     this.opening = opening;
+    this.says = says;
   }
 
   /**
@@ -100,10 +106,20 @@ export class Carrier {
       }); // prettier-ignore
       return true;
     };
-    const there = await engine.client.withDeadline(Date.now() + deadlineMs, sent);
+    const there = await engine.client.withDeadline(Date.now() + deadlineMs, sent).catch((error: unknown): false => {
+      // It would be refused each time, and hold up for ever what comes later about the same target.
+      if (!isInvalid(error)) throw error;
+      this.says(`${plainText(workflowId, 200)} is told nothing, Temporal takes it for wrong: ${innermost(error)}`);
+      return false;
+    });
     return letters.map(() => there);
   }
 }
+
+/** INVALID_ARGUMENT of gRPC. */
+const invalid = 3;
+const isInvalid = (error: unknown): boolean =>
+  error instanceof Error && isGrpcServiceError(error.cause) && Number(error.cause.code) === invalid;
 
 function unlessThere(error: unknown): false {
   if (isGone(error)) return false;

@@ -18,7 +18,7 @@ export class Metrics {
   readonly waiting: Gauge;
   readonly decisions = new Counter({
     name: 'undrop_decisions_total',
-    help: 'Decisions by door and whether they counted',
+    help: 'Decisions by door and whether they counted: yes, no, or unknown where no worker said so in time',
     labelNames: ['door', 'counted'] as const,
     registers: [this.registry],
   });

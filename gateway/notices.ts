@@ -3,6 +3,7 @@ import type { Need } from '../domain/approval.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { SignedRollout } from '../domain/rollout.ts';
 import type { Gateway } from './gateway.ts';
+import { forget, keep, rememberHours, toldWaiting, waitingNotice, waitsSeconds } from './notice-table.ts';
 import { endOf, endedSince, running, waiting } from './noticed.ts';
 
 /** What is told to people and programs of a plan or a rollout. */
@@ -32,12 +33,9 @@ export interface Teller {
 }
 
 const everyMs = 2_000;
-/** Ends are told for this long; afterwards nobody waits for them. */
-const rememberHours = 72;
+const tidyMs = 3_600_000;
 /** The server's list may show an end late, and its clock may be behind the database's. */
 const lateSeconds = 120;
-/** Waits between attempts, as Standard Webhooks suggest: over days, and then no more. */
-const waitsSeconds = [5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /** Who has claimed a notice has sent it within this time, or is dead: no door takes longer than 15 s. */
 const claimSeconds = 30;
 
@@ -45,11 +43,16 @@ const claimSeconds = 30;
 export async function notices(gateway: Gateway, tellers: readonly Teller[], signal: AbortSignal): Promise<void> {
   if (tellers.length === 0) return;
   const { log } = gateway;
+  const doors = tellers.map(({ name }) => name);
   let ends: ReadonlySet<string> = new Set();
-  while (!signal.aborted) {
+  for (let tidied = 0; !signal.aborted;) {
     try {
-      await lookForWaiting(gateway, tellers);
-      ends = await lookForEnds(gateway, tellers, ends);
+      const open = await lookForWaiting(gateway, doors);
+      ends = await lookForEnds(gateway, doors, ends);
+      if (Date.now() - tidied > tidyMs) {
+        await forget(gateway.database, open);
+        tidied = Date.now();
+      }
     } catch (error) {
       log.warn(`plans cannot be looked for: ${messageOf(error)}`);
     }
@@ -60,15 +63,14 @@ export async function notices(gateway: Gateway, tellers: readonly Teller[], sign
   }
 }
 
-async function lookForWaiting(gateway: Gateway, tellers: readonly Teller[]): Promise<void> {
-  const known = await gateway.database.query<{ execution: string }>(
-    `select body->>'execution' as execution from undrop_notice join unnest($1::text[]) as door on starts_with(id, door || ' ')
-     where event like '%.waiting' group by 1 having count(*) >= $2`,
-    [tellers.map(({ name }) => name), tellers.length],
-  );
-  const told = new Set(known.map(({ execution }) => execution));
-  const open = (await running(gateway)).filter(({ runId }) => !told.has(runId));
-  for (const notice of await waiting(gateway, open)) await write(gateway, tellers, notice);
+/** @returns executions that go on */
+async function lookForWaiting(gateway: Gateway, doors: readonly string[]): Promise<string[]> {
+  const all = await running(gateway);
+  const ids = all.map(({ runId }) => runId);
+  const told = await toldWaiting(gateway.database, doors, ids);
+  const open = all.filter(({ runId }) => !told.has(runId));
+  for (const notice of await waiting(gateway, open)) await keep(gateway.database, doors, notice);
+  return ids;
 }
 
 /**
@@ -76,7 +78,7 @@ async function lookForWaiting(gateway: Gateway, tellers: readonly Teller[]): Pro
  * @param before executions that the last look has dealt with
  * @returns those that this one has
  */
-async function lookForEnds(gateway: Gateway, tellers: readonly Teller[], before: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+async function lookForEnds(gateway: Gateway, doors: readonly string[], before: ReadonlySet<string>): Promise<ReadonlySet<string>> {
   const { database, log } = gateway;
   // What ended before the first look on an empty database is told to nobody.
   await database.query(
@@ -94,12 +96,8 @@ async function lookForEnds(gateway: Gateway, tellers: readonly Teller[], before:
     if (before.has(one.runId)) done.add(one.runId);
     else
       try {
-        const [told] = await database.query<{ body: Notice }>(
-          `select body from undrop_notice where event like '%.waiting' and body->>'execution' = $1 limit 1`,
-          [one.runId],
-        );
-        const notice = await endOf(gateway, one, told?.body);
-        if (notice) await write(gateway, tellers, notice);
+        const notice = await endOf(gateway, one, await waitingNotice(database, one.runId));
+        if (notice) await keep(database, doors, notice);
         done.add(one.runId);
       } catch (error) {
         failures++;
@@ -114,16 +112,6 @@ async function lookForEnds(gateway: Gateway, tellers: readonly Teller[], before:
 } // prettier-ignore
 
 const epochMs = (sql: string): string => `(extract(epoch from ${sql}) * 1000)::float8`;
-
-async function write({ database }: Gateway, tellers: readonly Teller[], notice: Notice): Promise<void> {
-  for (const { name } of tellers)
-    await database.query(
-      // Another gateway may have told of its end meanwhile: buttons that come after that would stay.
-      `insert into undrop_notice (id, event, body) select $1, $2, $3::jsonb
-       where not exists (select 1 from undrop_notice where id = replace($1, '.waiting ', '.ended ')) on conflict (id) do nothing`,
-      [`${name} ${notice.event} ${notice.run} ${notice.signed.digest}`, notice.event, JSON.stringify(notice)],
-    );
-}
 
 /** Sends what is due by one door, one after another; of several gateways one sends each. */
 async function send({ database, log }: Gateway, teller: Teller, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { diagnosisOf, remediationOf } from '../client/runs.ts';
 import type { RecordedDecision } from '../domain/approval.ts';
-import { isGone } from '../domain/errors.ts';
+import { innermost, isGone } from '../domain/errors.ts';
 import type { IncidentProgress } from '../domain/incident.ts';
 import type { SignedPlan } from '../domain/plan.ts';
 import type { Judgement } from '../domain/remit.ts';
@@ -62,21 +62,28 @@ export async function askedRun(gateway: Gateway, run: string): Promise<RunPage |
   if (described.status.name === 'RUNNING') {
     const progress = await progressWithin<DiagnoseProgress>(gateway, handle.workflowId);
     const state = progress?.current ?? progress?.phase ?? 'no worker answers';
-    return { ...base, state, steps: progress?.steps ?? [], moving: true };
+    return { ...base, targets: seen(progress?.path?.text), state, steps: progress?.steps ?? [], moving: true };
   }
   if (described.status.name !== 'COMPLETED') {
-    const why = await diagnosisOf(gateway, run).then(() => undefined, String);
+    const why = await diagnosisOf(gateway, run).then(() => undefined, innermost);
     return { ...base, ...(why !== undefined && { says: why }) };
   }
   const done = await diagnosisOf(gateway, run);
+  const { about, ...plan } = await planPage(gateway, run);
   return {
     ...base,
+    targets: seen(done.path.text, about),
     state: done.path.text,
     says: done.says,
     steps: done.steps,
     conclusion: done.conclusion,
-    ...(await planPage(gateway, run)),
+    ...plan,
   };
+
+  /** What was asked for is a note, and a Service's survey chooses a path: who may something may that with all of these. */
+  function seen(...paths: (string | undefined)[]): string[] {
+    return [...new Set([target, ...paths.filter((path) => path !== undefined)])];
+  }
 }
 
 /** What the evidence says: from this machine, else by a worker that has it; undefined where none answers in time. */
@@ -95,10 +102,12 @@ async function sectionsFor(
   return (asked as Promise<Sections>).catch(() => undefined);
 }
 
-async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage>> {
+/** @returns also, as `about`, the path that the plan is for */
+async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage> & { about?: string | undefined }> {
   const known = await remediationOf(gateway, run);
   if (!known) return {};
   const { inventory } = gateway;
+  if (known.failed !== undefined) return { remediation: `no plan to decide on: ${known.failed}` };
   if (known.result) {
     const { signed, decisions, changes, outcome, says, judged } = known.result;
     if (!signed) return { remediation: says };
@@ -110,7 +119,7 @@ async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage>
       ended: says,
       good: outcome === 'confirmed' || outcome === 'healed',
     };
-    return { plan };
+    return { plan, about: signed.plan.target };
   }
   const progress = await progressWithin<RemediateProgress>(gateway, `remediate/${run}`);
   if (!progress) return { remediation: 'no worker answers: its plan cannot be looked at now', moving: true };
@@ -123,7 +132,7 @@ async function planPage(gateway: Gateway, run: string): Promise<Partial<RunPage>
     stages: [...progress.changes.flatMap(changeLines), ...(now?.stages ?? []).map(({ says }) => says)],
     waits,
   };
-  return { plan, moving: !waits };
+  return { plan, about: progress.signed.plan.target, moving: !waits };
 
   function planned(signed: SignedPlan, recorded: RecordedDecision[], judged: Judgement | undefined) {
     return { ...shown(signed, inventory, judged?.people), recorded, decisions: recorded.map(decisionLine) };

@@ -57,7 +57,6 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
   const database = await openDatabase(around.databaseUrl, folder);
   const secret = Buffer.from(hkdfSync('sha256', privateKey, 'undrop', 'cookies', 32));
   const inbox = new Inbox(database);
-  const carrier = new Carrier(reach, inbox, openingOf(config));
   const { tls } = config;
   const app = Fastify({
     ...(tls && { https: await tlsOptions(tls) }),
@@ -67,6 +66,7 @@ export async function serve(config: GatewayConfig, around: Surroundings): Promis
     requestTimeout: 10_000,
     forceCloseConnections: 'idle',
   });
+  const carrier = new Carrier(reach, inbox, openingOf(config), (what) => app.log.error(what));
   const gateway: Gateway = {
     ...reach, config, key, database, inbox, carrier, runbook, store, log: app.log,
     sessions: new Sessions(database, secret),

@@ -38,6 +38,9 @@ export type Targets = z.infer<typeof Targets>;
 /** The target of a run, or why an alert has none: for people and the log; it quotes what a stranger wrote. */
 export type Aimed = { target: string } | { none: string };
 
+/** Characters of a target. It is a part of an incident's id, and Temporal takes no id of more than 1,000. */
+const mostTarget = 500;
+
 /** What is aimed at by hand of the sender: a whole target in one label. */
 export const targetLabel = 'undrop_target';
 
@@ -49,6 +52,9 @@ export function aim({ rules, allow, fromNode, ends }: Targets, alert: Alert): Ai
   const rule = rules.find(({ when }) => applies(when, alert));
   const aimed = rule ? byRule(rule.target, alert) : byLabels(alert.labels, fromNode);
   if ('none' in aimed) return aimed;
+  const { length } = aimed.target;
+  if (length > mostTarget)
+    return { none: `a target of ${length} characters, more than ${mostTarget}: ${plainText(aimed.target, 100)}` };
   let found: { text: string; ends: string[] };
   try {
     found = ends === 'cluster' ? inCluster(aimed.target) : inInventory(aimed.target);

@@ -85,6 +85,14 @@ describe('rules', () => {
     expect(of("labels.a + '->' + labels.a")).toEqual({ none: expect.stringMatching(/no end of a path/) });
   });
 
+  test('what a rule joins from many labels is no target where it is too long for one, and the reason names it', () => {
+    const name = 'x'.repeat(240);
+    const labels = { a: name, b: name, c: name };
+    const of = (target: string) => aim(Targets.parse({ allow: ['node/*', 'service/*/*'], rules: [{ when: 'true', target }] }), alert(labels)); // prettier-ignore
+    expect(of("'node/' + labels.a + '->service/shop/' + labels.b")).toEqual({ target: `node/${name}->service/shop/${name}` }); // prettier-ignore
+    expect(of("'node/' + labels.a + labels.b + '->service/shop/' + labels.c")).toEqual({ none: expect.stringMatching(/^a target of 740 characters, more than 500: node\/x+…$/) }); // prettier-ignore
+  });
+
   test('are checked when the configuration is read', () => {
     for (const rule of [{ when: 'labels.', target: "'x'" }, { when: 'lables.a', target: "'x'" }, { when: 'true' }])
       expect(Targets.safeParse({ rules: [rule] }).success).toBe(false);

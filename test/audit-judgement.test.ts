@@ -103,8 +103,8 @@ describe('what an audit finds on a node', () => {
 
   test.each<[string, number, number, number, string[]]>([
     ['a few hundred entries more within seconds', 10, 30_600, 30_485, []],
-    ['the same slope over a quarter of an hour', 900, 40_950, 30_600, ['conntrack-forecast']],
-    ['a few more just within a quarter of an hour', 890, 40_500, 31_000, []],
+    ['the same slope over twelve minutes', 720, 40_950, 30_600, ['conntrack-forecast']],
+    ['a few more just within twelve minutes', 710, 40_500, 31_000, []],
     ['a tenth of the table more within seconds', 10, 42_000, 31_000, ['conntrack-forecast']],
   ])('what a table does within a short time: %s', (_, seconds, count, old, checksOf) => {
     const at = (uptime: number, nf_conntrack_count: number) => values({ uptime, settings: { nf_conntrack_count } });

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { needed } from '../../domain/approval.ts';
+import { mostReason, plainText } from '../../domain/plain-text.ts';
 import { inventoryOption, jsonOption, runHelp, withSession } from '../command.ts';
 import { confirmed } from '../confirm.ts';
 import { UserError, exit, paint, print, printJson } from '../output.ts';
@@ -69,7 +70,7 @@ async function decideOn(text: string, answer: 'approve' | 'reject', options: Opt
     const decision = await sign(
       session.inventory,
       handle.workflowId,
-      { digest, decision: answer, reason: options.reason ?? '' },
+      { digest, decision: answer, reason: plainText(options.reason ?? '', mostReason) },
       { ...(options.as !== undefined && { as: options.as }), ...(options.key !== undefined && { key: options.key }) },
     );
     await plans.decide(handle, decision);

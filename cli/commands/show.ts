@@ -30,11 +30,13 @@ export const show = new Command('show')
         const known = await lookup.remediationOf(session, run);
         const handle = session.engine.client.workflow.getHandle(`remediate/${run}`);
         const remediation = known?.open ? await progressOf(handle) : known?.result;
-        if (json) return printJson({ ...diagnosis, conclusion, remediation });
+        if (json) return printJson({ ...diagnosis, conclusion, remediation: remediation ?? (known && lookup.endedAs(known)) }); // prettier-ignore
         print(`${paint.bold(diagnosis.path.text)}  ${paint.dim(`run ${run}`)}`);
         diagnosis.steps.forEach(printStep);
         const { remediation: _, ...found } = diagnosis;
-        printDiagnosis(known ? { ...found, roots: [] } : diagnosis, conclusion, all);
+        const failed = known?.failed;
+        // Where there is a plan, nobody is told how to make one.
+        printDiagnosis(known ? { ...found, ...(failed === undefined && { roots: [] }) } : diagnosis, conclusion, all);
         if (remediation?.signed) render.printPlan(remediation.signed);
         if (known?.open && remediation?.judged) render.printJudgement(remediation.judged);
         for (const { at, principal, decision, reason, refused } of remediation?.decisions ?? []) {
@@ -42,7 +44,8 @@ export const show = new Command('show')
           print(`  ${paint.dim(new Date(at).toISOString())}  ${principal}: ${decision}  ${wrapped(why, 30)}`);
         }
         remediation?.changes.forEach(render.printChange);
-        if (known?.result) render.printRemediation(known.result);
+        if (failed !== undefined) print(`\nno plan to decide on: ${failed}`);
+        else if (known?.result) render.printRemediation(known.result);
         else if (known) print(`\n${paint.dim('next')}  undrop approve ${run}, or undrop reject ${run} --reason '...'`);
       },
       'reader',

@@ -1,6 +1,7 @@
 import type {
   FastifyBaseLogger,
   FastifyInstance,
+  FastifyReply,
   FastifyRequest,
   RawReplyDefaultExpression,
   RawRequestDefaultExpression,
@@ -9,7 +10,8 @@ import type {
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { UserError } from '../../client/errors.ts';
-import { decide } from '../../client/plans.ts';
+import { HandedOver, decide } from '../../client/plans.ts';
+import { mostReason, plainText } from '../../domain/plain-text.ts';
 import { runName } from '../../domain/runs.ts';
 import { type Kind, finders } from '../decisions.ts';
 import type { Gateway } from '../gateway.ts';
@@ -31,14 +33,24 @@ export const errors = { 401: Failure, 403: Failure, 404: Failure };
 /** How many of a list. */
 export const Most = z.object({ most: z.coerce.number().int().min(1).max(500).default(50) });
 
+/** Nothing can be taken out of it here, as it is signed so; how many spaces there are harms nobody. */
+const line = (max: number) => {
+  const plain = (text: string): boolean => plainText(text, max) === text.replace(/ +/g, ' ').trim();
+  return z.string().max(max).refine(plain, 'not one line of plain text');
+};
+
 export const Decision = z.strictObject({
   digest: z.string().length(64),
   decision: z.enum(['approve', 'reject']),
-  principal: z.string().min(1).max(100),
-  reason: z.string().max(1000).default(''),
+  principal: line(100).min(1),
+  reason: line(mostReason).default('').describe('one line of plain text, without control characters'),
   signature: z.string().max(4000).describe('base64, by the ssh key that the inventory has for the principal'),
 });
-export const decided = { 200: z.object({ recorded: z.literal(true) }), 409: Failure, ...errors };
+const NotYet = z.object({
+  recorded: z.literal(false),
+  says: z.string().describe('it was handed over, and nobody has said in time whether it counts: ask for the run'),
+});
+export const decided = { 200: z.object({ recorded: z.literal(true) }), 202: NotYet, 409: Failure, ...errors };
 
 /** An answer that is an error; the message is for the caller. */
 class Refusal extends Error {
@@ -95,19 +107,27 @@ export class Callers {
   /** Hands in a decision that a person has signed with their own key. @throws Refusal where it does not count */
   async handIn(
     request: FastifyRequest,
+    reply: FastifyReply,
     kind: Kind,
     name: string,
     decision: z.infer<typeof Decision>,
-  ): Promise<{ recorded: true }> {
-    const { workflowId } = await this.found(request, 'start', kind, name);
+  ): Promise<{ recorded: true } | FastifyReply> {
     const { engine, metrics } = this.gateway;
+    const counted = (word: 'yes' | 'no' | 'unknown'): void => metrics.decisions.inc({ door: 'api', counted: word });
+    this.authenticated(request);
     try {
+      const { workflowId } = await this.found(request, 'start', kind, name);
       await decide(engine.client.workflow.getHandle(workflowId), decision);
     } catch (error) {
-      if (error instanceof UserError) throw new Refusal(409, error.message);
-      throw error;
+      if (error instanceof HandedOver) {
+        counted('unknown');
+        return reply.code(202).send({ recorded: false, says: error.message });
+      }
+      const refusal = error instanceof UserError ? new Refusal(409, error.message) : error;
+      if (refusal instanceof Refusal) counted('no');
+      throw refusal;
     }
-    metrics.decisions.inc({ door: 'api', counted: 'yes' });
+    counted('yes');
     return { recorded: true };
   }
 }

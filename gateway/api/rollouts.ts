@@ -56,6 +56,6 @@ export function rolloutRoutes(routes: Routes, gateway: Gateway, callers: Callers
         response: decided,
       },
     },
-    async (request) => callers.handIn(request, 'rollouts', request.params.rollout, request.body),
+    async (request, reply) => callers.handIn(request, reply, 'rollouts', request.params.rollout, request.body),
   );
 }

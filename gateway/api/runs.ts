@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { diagnosisOf, knownRuns, remediationOf } from '../../client/runs.ts';
+import { diagnosisOf, endedAs, knownRuns, remediationOf } from '../../client/runs.ts';
 import { newRun, startDiagnosis } from '../../client/start.ts';
 import type { RemediateProgress } from '../../domain/runs.ts';
 import { progressWithin } from '../asking.ts';
@@ -70,12 +70,14 @@ export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): v
     async (request) => {
       const { run } = request.params;
       const page = await callers.found(request, 'view', 'runs', run);
-      if (page.moving && page.says === undefined) return { run, state: page.state, steps: page.steps };
+      // Only one that has completed has a diagnosis; of the others there is what the page tells.
+      const { state, says, steps } = page;
+      if (page.conclusion === undefined) return { run, state, ...(says !== undefined && { says }), steps };
       const [diagnosis, remediation] = [await diagnosisOf(gateway, run), await remediationOf(gateway, run)];
       const plan = remediation?.open
         ? ((await progressWithin<RemediateProgress>(gateway, `remediate/${run}`)) ?? { phase: 'no worker answers' })
-        : remediation?.result;
-      return { run, state: page.state, diagnosis, ...(plan && { remediation: plan }) };
+        : remediation && endedAs(remediation);
+      return { run, state, diagnosis, ...(plan && { remediation: plan }) };
     },
   );
 
@@ -89,6 +91,6 @@ export function runRoutes(routes: Routes, gateway: Gateway, callers: Callers): v
         response: decided,
       },
     },
-    async (request) => callers.handIn(request, 'runs', request.params.run, request.body),
+    async (request, reply) => callers.handIn(request, reply, 'runs', request.params.run, request.body),
   );
 }
