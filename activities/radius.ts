@@ -41,7 +41,9 @@ export async function radiusOf(
     flows: trackedAt(evidence, places),
     ...(nodes.length && { udp: sum(flows.map((one) => one?.udp)) }),
     pods: sum([...pods, own.length]),
-    ...(there ? { services: there } : { services: [], unlisted: Object.values(reader.denied).join('; ') }),
+    ...(there
+      ? { services: there }
+      : { services: [], unlisted: Object.values(reader.denied).join('; ') || 'not listed' }),
   };
 }
 
@@ -76,7 +78,7 @@ export function ofEntries(
   const others = to.filter((address) => !own?.includes(address));
   const flows = operations.reduce((all, one) => all + (one.kind === 'conntrack.evict' ? one.entries : 1), 0);
   if (!endpoints && others.length > 0)
-    return { flows, exact: true, services: [], unlisted: Object.values(denied).join('; ') };
+    return { flows, exact: true, services: [], unlisted: Object.values(denied).join('; ') || 'not listed' };
   const named = path.service && others.length < to.length ? [path.service.name.split('.').toReversed().join('/')] : [];
   const found = endpoints?.filter(({ addresses }) => others.some((one) => addresses.has(one))) ?? [];
   return { flows, exact: true, services: [...new Set([...named, ...found.map(({ service }) => service)])] };

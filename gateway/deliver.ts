@@ -118,8 +118,15 @@ export class Carrier {
 
 /** INVALID_ARGUMENT of gRPC. */
 const invalid = 3;
+/**
+ * Whether Temporal would refuse it each time. It says the same of a signal beyond the 10,000 that one run takes (history's
+ * ErrSignalsLimitExceeded), which the next run of the incident takes: it is continued in a new one.
+ */
 const isInvalid = (error: unknown): boolean =>
-  error instanceof Error && isGrpcServiceError(error.cause) && Number(error.cause.code) === invalid;
+  error instanceof Error &&
+  isGrpcServiceError(error.cause) &&
+  Number(error.cause.code) === invalid &&
+  !/limit for signal events/.test(error.cause.details);
 
 function unlessThere(error: unknown): false {
   if (isGone(error)) return false;

@@ -44,12 +44,12 @@ export async function notices(gateway: Gateway, tellers: readonly Teller[], sign
   if (tellers.length === 0) return;
   const { log } = gateway;
   const doors = tellers.map(({ name }) => name);
-  let ends: ReadonlySet<string> = new Set();
+  let ends: Ends = { done: new Set(), whole: false };
   for (let tidied = 0; !signal.aborted;) {
     try {
       const open = await lookForWaiting(gateway, doors);
-      ends = await lookForEnds(gateway, doors, ends);
-      if (Date.now() - tidied > tidyMs) {
+      ends = await lookForEnds(gateway, doors, ends.done);
+      if (ends.whole && Date.now() - tidied > tidyMs) {
         await forget(gateway.database, open);
         tidied = Date.now();
       }
@@ -73,12 +73,17 @@ async function lookForWaiting(gateway: Gateway, doors: readonly string[]): Promi
   return ids;
 }
 
+/** What a look for ends has dealt with, and whether that is all of them. */
+interface Ends {
+  done: ReadonlySet<string>;
+  whole: boolean;
+}
+
 /**
  * Ends of all that had a plan, also of one that waited for nobody, or not for long enough to be seen waiting.
  * @param before executions that the last look has dealt with
- * @returns those that this one has
  */
-async function lookForEnds(gateway: Gateway, doors: readonly string[], before: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+async function lookForEnds(gateway: Gateway, doors: readonly string[], before: ReadonlySet<string>): Promise<Ends> {
   const { database, log } = gateway;
   // What ended before the first look on an empty database is told to nobody.
   await database.query(
@@ -108,7 +113,7 @@ async function lookForEnds(gateway: Gateway, doors: readonly string[], before: R
     await database.query(`update undrop_look set since = greatest(since, to_timestamp($1::float8 / 1000)) where id = 'ends'`, [
       look.now - lateSeconds * 1000,
     ]);
-  return done;
+  return { done, whole: failures === 0 };
 } // prettier-ignore
 
 const epochMs = (sql: string): string => `(extract(epoch from ${sql}) * 1000)::float8`;

@@ -89,7 +89,6 @@ export function slack(app: FastifyInstance, gateway: Gateway): void {
       view.state.values.reason.text.value ?? '',
     );
     if (why === undefined) return reply.send({ response_action: 'clear' });
-    gateway.log.warn({ slack: user.id, why }, 'nothing was decided');
     return reply.send({ response_action: 'errors', errors: { reason: why } });
   });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { atOnce } from '../domain/at-once.ts';
 import { Inventory } from '../domain/inventory.ts';
 import { incidentId } from '../domain/incident.ts';
 import { type Database, openDatabase } from '../gateway/database.ts';
@@ -39,4 +40,27 @@ real('python3')('what Temporal refuses for good', () => {
     expect(await inbox.count()).toBe(0);
     await session.engine.client.workflow.getHandle(incidentId('deliver', 'a->b')).terminate();
   }, 30_000);
+
+  test('is not what the next run of an incident takes: it waits in the inbox', async () => {
+    const session = await road.session(Inventory.parse({ name: 'full', nodes }), false);
+    const { workflow } = session.engine.client;
+    const workflowId = incidentId('full', 'a->b');
+    const handle = await workflow.start('incident', { workflowId, taskQueue: session.taskQueue });
+    // Nobody works on it, so it has no next run; the server takes 10,000 signals for one.
+    const batches = Array.from({ length: 1_000 }, () => Array.from({ length: 10 }, () => []));
+    await atOnce(20, batches, async (batch) => {
+      for (const signal of batch) await handle.signal('report', signal);
+    });
+    const inbox = new Inbox(database);
+    const told: string[] = [];
+    const carrier = new Carrier(session, inbox, opening, (what) => told.push(what));
+    const reports = [{ source: 's', problem: 'p', status: 'firing', title: 't' } as const];
+    const delivery = { id: 'two', source: 's', rememberMs: 1000, letters: [{ target: 'a->b', reports }] };
+    const { received } = await inbox.take(delivery);
+    await expect(carrier.carryOut({ ...delivery, received })).rejects.toThrow();
+    expect(told).toEqual([]);
+    await inbox.note();
+    expect(await inbox.count()).toBe(1);
+    await handle.terminate();
+  }, 90_000);
 });

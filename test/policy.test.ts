@@ -241,14 +241,17 @@ describe('the ledger', () => {
     expect(judgePolicy(rare, plan(), context({ automatic: without })).approvals).toBe('standing');
   });
 
-  test('knows no number where there is no end to them: then people decide, or nobody may', async () => {
+  test.each([
+    ['them', permit('busy', 'confirmed', 1)],
+    ['what only has their name', { ...permit('busy', 'confirmed', 1), parentExecution: undefined }],
+  ])('knows no number where there is no end to %s: then people decide, or nobody may', async (_, one) => {
     const automatic = await ledger(function* () {
-      for (;;) yield permit('busy', 'confirmed', 1);
+      for (;;) yield one;
     }).automatic(at('2026-11-01T00:00:00Z'));
     const held = context({ automatic });
     const judged = judgePolicy(rare, plan(), held);
     expect(judged.approvals).toEqual(people);
-    expect(judged.against).toEqual([expect.stringMatching(/since 2026-11-01T00:00:00.000Z are too many to count/)]);
+    expect(judged.against).toEqual([expect.stringMatching(/since 2026-11-01T00:00:00.000Z could not all be counted/)]);
     expect(judgePolicy(policyOf({ otherwise: 'refuse' }), plan(), held).approvals).toBe('refused');
   });
 });

@@ -176,7 +176,7 @@ real('ip', 'ethtool')('a rollout over twenty nodes', () => {
 
   test('cancelled amid a wave, what is not confirmed is put back, and what was confirmed stays and is named', async () => {
     // Of two targets of one node the second is never begun.
-    const { name, handle, signed } = await planned(['n1', 'n2', 'n2', 'n3'], { ...quick, soakSeconds: 4 }, ['far', 'far2']); // prettier-ignore
+    const { name, handle, signed } = await planned(['n1', 'n2', 'n2', 'n3'], { ...quick, soakSeconds: 10 }, ['far', 'far2']); // prettier-ignore
     await approve(handle, signed);
     await until('the second wave is changed', () => changed().length > 2, 90_000);
     await handle.cancel();

@@ -22,7 +22,10 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
       const query = `WorkflowType = "permit" AND TaskQueue = "${taskQueue}" AND (ExecutionStatus = "Running" OR ${ended})`;
       const found: Automatic[] = [];
       const until = Date.now() + most.ms;
+      let seen = 0;
       for await (const { workflowId, memo, startTime, closeTime, parentExecution } of workflow.list({ query })) {
+        if (++seen > most.permits || Date.now() > until)
+          return `the automatic changes since ${new Date(since).toISOString()} could not all be counted (stopped at ${seen} workflows; at most ${most.permits}, or ${most.ms / 1000} s)`;
         // Anybody may start a workflow of that name, and say that it went well: only a change has one as its child.
         const rule = /^permit\/[^/]+\/([^/]+)\/\d+$/.exec(workflowId)?.[1];
         if (rule === undefined || !parentExecution?.workflowId?.startsWith('change/')) continue;
@@ -34,8 +37,6 @@ export function ledgerOf({ workflow }: Client, taskQueue: string, inventory: str
           ...(closeTime && { endedAt: closeTime.getTime() }),
           ...(typeof outcome === 'string' && { outcome }),
         });
-        if (found.length > most.permits || Date.now() > until)
-          return `the automatic changes since ${new Date(since).toISOString()} are too many to count (${found.length} and more)`;
       }
       return found;
     },

@@ -47,6 +47,8 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   const { problems = [], runs = [], seen: known = {} } = input.carried ?? {};
   const progress: IncidentProgress = { phase: 'open', target: input.target, problems, runs };
   setHandler(incidentProgress, () => progress);
+  /** Until then it is not asked again whether a plan is open. */
+  let heldUntil = 0;
   const inTurn = turnTaker(input.inventory, input.atOnce);
   setHandler(reportSignal, (all) => {
     const now = Date.now();
@@ -84,7 +86,8 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
   /** When the next diagnosis is due. */
   function next(): number | undefined {
     const again = runs.at(-1)?.failed !== undefined && triesAgain();
-    return dueAt(problems, runs, again ? (input.retryMs ?? retryMs) : []);
+    const due = dueAt(problems, runs, again ? (input.retryMs ?? retryMs) : []);
+    return due === undefined ? undefined : Math.max(due, heldUntil);
   }
 
   /** Whether what refused the last diagnosis still stands. Asked instead of tried, or each minute of a stop would leave a run. */
@@ -100,7 +103,8 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
     const plan = runs.findLast(({ remediation }) => remediation !== undefined)?.remediation;
     // Incidents that had begun before made a plan with each diagnosis.
     if (plan === undefined || !patched('one-plan-at-a-time') || !(await quick.isOpen(plan))) return false;
-    Object.assign(runs.at(-1) ?? {}, { ended: Date.now() });
+    const [, pause = 300_000] = input.retryMs ?? retryMs;
+    heldUntil = Date.now() + pause;
     return true;
   }
 
@@ -124,7 +128,7 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
         Object.assign(run, { kind, says, ...(remediation !== undefined && { remediation }) });
       });
     } catch (error) {
-      if (CancellationScope.current().consideredCancelled) throw error;
+      if (CancellationScope.current().consideredCancelled && isCancellation(error)) throw error;
       if (triesAgain() && (await quick.isStopped())) run.stopped = true;
       // Who cancels a diagnosis does not want it back in a minute.
       const why = isCancellation(error) ? 'it was cancelled' : innermost(error);

@@ -4,6 +4,7 @@ import {
   condition,
   executeChild,
   isCancellation,
+  patched,
   proxyActivities,
   setHandler,
   workflowInfo,
@@ -56,7 +57,8 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
   try {
     ended = await steps();
   } catch (error) {
-    if (!isCancellation(error)) throw error;
+    // Cancelled, a diagnosis or change may still fail of something else; what was confirmed must be known all the same.
+    if (!isCancellation(error) && !cancelled()) throw error;
     ended = cancelledEnd();
   }
   return CancellationScope.nonCancellable(async () => {
@@ -151,7 +153,11 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
     const perNode = [...Map.groupBy(sick, (part) => part.node).values()];
     // Nothing of a node that still changes may be missing in the result, whatever becomes of the others.
     const all = await Promise.allSettled(perNode.map(async (parts, at) => {
-      for (const part of parts) if (!tooMany() && !cancelled()) await carry(part, untouched, at);
+      for (const part of parts) {
+        // Rollouts that had come here before went on with their node.
+        if ((tooMany() || cancelled()) && patched('none-after-threshold')) break;
+        await carry(part, untouched, at);
+      }
     })); // prettier-ignore
     for (const one of all) if (one.status === 'rejected') throw one.reason;
   }
@@ -185,7 +191,9 @@ export async function rollout(input: RolloutInput): Promise<RolloutResult> {
       const state = result.outcome === 'healed' || result.outcome === 'refused' ? result.outcome : 'failed';
       if (index === 0 || state === 'failed') return stand(part.target, state, result.says);
     }
-    stand(part.target, 'confirmed', row.changes.map(({ says }) => says).join('; '));
+    const left = part.plan.changes.length - row.changes.length;
+    const rest = left > 0 ? [`${left} further changes were not started`] : [];
+    stand(part.target, 'confirmed', [...row.changes.map(({ says }) => says), ...rest].join('; '));
   }
 
   function inputOf(part: Part, index: number, controls: readonly Part[] = []): ChangeInput {

@@ -42,6 +42,8 @@ Example:
         if (!running) continue;
         await handle.cancel();
         print(`${id}: ${there ? await endOf(handle) : 'cancelled; it ends when a worker is there'}`);
+        // A worker that has just died counts as there for a minute.
+        if (there && (await handle.describe()).status.name === 'RUNNING') process.exitCode = exit.failed;
         cancelled++;
       }
       if (cancelled === 0) throw new UserError(`nothing of ${run} is in progress`, exit.unchanged);

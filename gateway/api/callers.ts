@@ -43,7 +43,9 @@ export const Decision = z.strictObject({
   digest: z.string().length(64),
   decision: z.enum(['approve', 'reject']),
   principal: line(100).min(1),
-  reason: line(mostReason).default('').describe('one line of plain text, without control characters'),
+  reason: line(mostReason)
+    .default('')
+    .describe('one line of plain text: nothing that controls or formats, no white space but blanks'),
   signature: z.string().max(4000).describe('base64, by the ssh key that the inventory has for the principal'),
 });
 const NotYet = z.object({
