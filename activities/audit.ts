@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { z } from 'zod';
-import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues, batchSize, cancelledFirst } from '../domain/audit.ts'; // prettier-ignore
+import { type AuditBatch, type AuditInput, type AuditNode, type AuditPlan, type NodeValues, batchSizeOf, cancelledFirst } from '../domain/audit.ts'; // prettier-ignore
 import { Profile, profileOf } from '../domain/audit-profile.ts';
 import { fits } from '../domain/globs.ts';
 import { readNode } from '../nodes/sampling/audit.ts';
@@ -64,7 +64,7 @@ export function auditActivities(deps: Deps) {
           at: Date.now(),
           nodes,
           deadlineMs: Math.min(Math.max(input.deadlineMs ?? deadlineSeconds * 1000, 500), 60_000),
-          batch: batchSize,
+          batch: batchSizeOf(nodes.length),
           ...(perSecond !== undefined && { perSecond }),
           ...(previous !== undefined && { previous }),
         };

@@ -6,7 +6,7 @@ import { reportOf } from '../activities/audit-report.ts';
 import { EvidenceStore } from '../activities/store.ts';
 import { fits } from '../domain/globs.ts';
 import { Inventory } from '../domain/inventory.ts';
-import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchesOf } from '../domain/audit.ts';
+import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchSizeOf, batchesOf } from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
 import { trendPlot } from '../domain/audit-plots.ts';
@@ -253,6 +253,7 @@ describe('reports', () => {
 
   test('batches as the plan says, and without as audits had them that began before', () => {
     const sizes = (count: number, size?: number) => batchesOf(Array.from({ length: count }), size).map(({ length }) => length); // prettier-ignore
+    expect([1, 100, 250, 260, 1_000, 10_000].map(batchSizeOf)).toEqual([25, 25, 25, 26, 100, 200]);
     expect(sizes(3, 25)).toEqual([3]);
     expect(sizes(60, 25)).toEqual([25, 25, 10]);
     expect(sizes(25)).toEqual([10, 10, 5]);
