@@ -6,7 +6,14 @@ import { reportOf } from '../activities/audit-report.ts';
 import { EvidenceStore } from '../activities/store.ts';
 import { fits } from '../domain/globs.ts';
 import { Inventory } from '../domain/inventory.ts';
-import { type AuditNode, type AuditRecord, type NodeValues, auditIdOf, batchSizeOf, batchesOf } from '../domain/audit.ts';
+import {
+  type AuditNode,
+  type AuditRecord,
+  type NodeValues,
+  auditIdOf,
+  batchSizeOf,
+  batchesOf,
+} from '../domain/audit.ts';
 import { auditRows } from '../domain/audit-judge.ts';
 import { auditPage } from '../domain/audit-page.ts';
 import { trendPlot } from '../domain/audit-plots.ts';
