@@ -146,7 +146,7 @@ export interface AuditRecord {
 export const cancelledFirst = 'the audit was cancelled before it was read';
 
 /**
- * Nodes in a batch of an audit of so many: ten batches, of 25 to 200. Each costs the server a few events and two heartbeats a
+ * Nodes in a batch of an audit of so many: ten batches, but of no fewer than 25 and no more than 200. Each costs the server a few events and two heartbeats a
  * second for as long as the audit goes on, which with 40 of them took a second of 20; fewer nodes in one would not lose less in
  * a crash (`auditBatch` keeps rows).
  */

@@ -9,7 +9,6 @@ import { Alerting, asked, rules } from './support/alerting.ts';
 import { type Command, Commands } from './support/commands.ts';
 import { inside, real } from './support/machine.ts';
 import { Browser, Provider } from './support/people.ts';
-import { freePort } from './support/port.ts';
 import { Person, Road, approvalBy } from './support/road.ts';
 import { until } from './support/until.ts';
 
@@ -86,16 +85,14 @@ real(
        spawn users h1 python3 "$UNDROP_LAB_HOME/users.py" 172.30.2.1 9000 --rate 20`,
     );
     await road.open();
-    const port = await freePort();
-    url = `http://127.0.0.1:${port}`;
-    provider.redirects.push(`${url}/callback`);
-    await provider.open();
+    const at = await provider.openFor();
+    ({ url } = at);
     // The gateway's key, which it would else make at its first start: the inventory has to trust it.
     const made = newKey();
     const key = publicLine(sshKey(made));
     writeFileSync(join(road.data, 'gateway-key'), made, { mode: 0o600 });
     const config = join(road.data, 'gateway.yaml');
-    writeFileSync(config, configText(url, port));
+    writeFileSync(config, configText(url, at.port));
     const approval = { ...approvalBy([alice]), gateways: [{ name: 'gateway', key }] };
     const words = ['dev', '-c', config, '-i', road.file({ ...inventory, approval }), '--log-level', 'error'];
     dev = commands.start(words, { UNDROP_T_TOKEN: token, UNDROP_T_CLIENT: provider.secret });

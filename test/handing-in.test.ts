@@ -19,7 +19,6 @@ import { callApi, openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Provider } from './support/people.ts';
-import { freePort } from './support/port.ts';
 import { Person, Road, approvalBy, diagnosed, planned } from './support/road.ts';
 import { Listener } from './support/slack.ts';
 import { until } from './support/until.ts';
@@ -69,10 +68,7 @@ real('ip', 'sysctl')('what people hand in', () => {
     road = new Road();
     await road.open();
     pair = await Pair.make(namespaces, 'hands');
-    const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
-    provider.redirects.push(`${url}/callback`);
-    await provider.open();
+    const { port, url } = await provider.openFor();
     Object.assign(process.env, {
       UNDROP_T_API: token,
       UNDROP_T_WEBHOOK: webhookSecret,

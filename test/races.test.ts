@@ -16,7 +16,6 @@ import { openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Provider } from './support/people.ts';
-import { freePort } from './support/port.ts';
 import { Person, Road, diagnosed } from './support/road.ts';
 import { Listener } from './support/slack.ts';
 import type { Visit } from './support/visit.ts';
@@ -206,10 +205,7 @@ real('ip', 'sysctl')('decisions that come at once', () => {
       ...pair.inventory,
       approval: { approvers, quorum: 2, gateways, expiresMinutes },
     });
-    const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
-    provider.redirects.push(`${url}/callback`);
-    await provider.open();
+    const { port, url } = await provider.openFor();
     Object.assign(process.env, secrets, { UNDROP_T_CLIENT: provider.secret });
     ({ gateway, session } = await openGateway(road, configText(url, port, await listener.open()), inventory, {
       work: false,

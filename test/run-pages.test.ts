@@ -11,7 +11,6 @@ import { callApi, openGateway } from './support/gateway.ts';
 import { Namespaces, real } from './support/machine.ts';
 import { Pair } from './support/pair.ts';
 import { Provider } from './support/people.ts';
-import { freePort } from './support/port.ts';
 import { Person, Road, approvalBy, diagnosed } from './support/road.ts';
 import { Visit } from './support/visit.ts';
 
@@ -55,10 +54,7 @@ real('ip', 'sysctl')('runs as people and programs see them', () => {
     road = new Road();
     await road.open();
     pair = await Pair.make(namespaces, 'pages');
-    const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
-    provider.redirects.push(`${url}/callback`);
-    await provider.open();
+    const { port, url } = await provider.openFor();
     Object.assign(process.env, { UNDROP_T_API: token, UNDROP_T_CLIENT: provider.secret });
     const inventory = Inventory.parse({ ...pair.inventory, approval: approvalBy([alice]) });
     ({ gateway, session } = await openGateway(road, configText(url, port), inventory));

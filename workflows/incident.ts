@@ -128,11 +128,12 @@ export async function incident(input: IncidentInput): Promise<IncidentProgress> 
         Object.assign(run, { kind, says, ...(remediation !== undefined && { remediation }) });
       });
     } catch (error) {
-      if (CancellationScope.current().consideredCancelled && isCancellation(error)) throw error;
+      const cancelled = isCancellation(error);
+      if (cancelled && CancellationScope.current().consideredCancelled) throw error;
       if (triesAgain() && (await quick.isStopped())) run.stopped = true;
+      const why = cancelled ? 'it was cancelled' : innermost(error);
       // Who cancels a diagnosis does not want it back in a minute.
-      const why = isCancellation(error) ? 'it was cancelled' : innermost(error);
-      if (isCancellation(error) && !run.stopped) run.says = why;
+      if (cancelled && !run.stopped) run.says = why;
       else run.failed = why;
     } finally {
       run.ended = Date.now();

@@ -40,6 +40,15 @@ export class Provider {
     this.loud = () => Object.assign(console, { info, warn });
   }
 
+  /** Opens it for one gateway. @returns where that is to listen, and how it is reached */
+  async openFor(): Promise<{ port: number; url: string }> {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    this.redirects.push(`${url}/callback`);
+    await this.open();
+    return { port, url };
+  }
+
   async close(): Promise<void> {
     this.loud();
     this.server?.closeAllConnections();
